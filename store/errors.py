@@ -1,0 +1,15 @@
+"""What can go wrong between us and the store; drivers' own errors are translated to these at the edge."""
+
+from streams.errors import TillstreamError
+
+
+class StoreError(TillstreamError):
+    """A read or write failed, or its outcome is unknown. It may have happened; trying again must be safe."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store cannot be reached."""
+
+
+class StoreDataError(StoreError):
+    """The store holds something that we cannot read, such as a document of a newer format version."""

@@ -1,0 +1,214 @@
+"""The Store protocol: keeping events, the ledger, checkpoints and what was rejected.
+
+Two implementations: `store.mongo` (MongoDB through Motor) and `store.embedded` (SQLite). Both pass the one contract
+suite in `tests/integration/store/`. The store decides who owns an identity and that a frame has one ledger entry;
+what to do about it is decided in `engine`.
+
+Every method raises StoreError when the outcome is unknown or the store cannot be reached, and then the write may or
+may not have happened. A write that returned is durable (majority and journal; `synchronous=FULL`). Every read sees
+every write that returned before (primary, majority).
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from analytics.tally import DayTally, Tally
+from streams.base import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who claimed an identity: the first frame that stored it, and the content hash that it stored."""
+
+    frame: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedEvent:
+    """An event made ready to be stored: all that can fail because of its content is behind it.
+
+    Attributes:
+        id: the identity, the store's unique key.
+        record: the adapter's own form; nobody else looks inside.
+    """
+
+    id: str
+    record: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """An event as the store has it.
+
+    Attributes:
+        id, frame, hash, day, keys: as in `streams.base.Event` and `Owner`.
+        received, stored: epoch seconds.
+        body: the event as JSON, as received, with `receivedTime`; `Stream.parse` reads it to an equal event.
+    """
+
+    id: str
+    frame: str
+    hash: str
+    day: str
+    keys: Mapping[str, str]
+    received: float
+    stored: float
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventQuery:
+    """Which stored events to list; every condition given must hold.
+
+    Attributes:
+        day: business day `YYYY-MM-DD`.
+        keys: key name → value, of the stream's `key_names`.
+        after: id of the last event of the page before; events are listed in the order of their ids.
+        limit: at most so many.
+    """
+
+    day: str | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    after: str | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """What one frame added: one entry per frame, never two.
+
+    Attributes:
+        frame: the frame's id, unique.
+        stream: the stream's name.
+        writer, seq: unique together; a writer's seqs are 1, 2, 3… without gaps.
+        tally: what the events that this frame owns add up to; None once it was dropped below a checkpoint.
+        at: when it was appended, epoch seconds by the writer's clock (for people, and for dropping old tallies).
+    """
+
+    frame: str
+    stream: str
+    writer: str
+    seq: int
+    tally: Tally | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The head of a stream's checkpoint: how far the ledger has been read, and where each day's totals are.
+
+    Attributes:
+        version: 1 at the first, one more at each exchange.
+        offsets: writer → last seq merged.
+        days: business day → id of its day document.
+        seconds: `Tally.seconds` of the recent past, so that rates survive a restart.
+    """
+
+    stream: str
+    version: int
+    offsets: Mapping[str, int]
+    days: Mapping[str, str]
+    seconds: Mapping[int, Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """Something that cannot be counted, kept with its reason.
+
+    Attributes:
+        id: hash of stream, reason and bytes, so that rejecting it again changes nothing.
+        reason: `undecodable`, `invalid` or `conflict`.
+        detail: one line for a person.
+        source: id of the frame it came in.
+        body: the original bytes.
+        first_seen: epoch seconds.
+    """
+
+    id: str
+    stream: str
+    reason: str
+    detail: str
+    source: str
+    body: bytes
+    first_seen: float
+
+
+class Store(Protocol):
+    """A store, opened by `store.connect`; safe to use from many tasks of one event loop."""
+
+    async def prepare(self, stream: str, key_names: Sequence[str]) -> None:
+        """Make collections and indexes for a stream, if they are not there. Idempotent."""
+
+    def encode(self, event: Event, frame: str) -> EncodedEvent:
+        """Make an event ready to be stored, owned by `frame`. CPU only; never fails for what `parse` returned."""
+
+    async def insert_events(self, stream: str, events: Sequence[EncodedEvent], stored: float) -> set[int]:
+        """Insert all whose id is not yet there (unordered); return the indexes of those that were there already.
+
+        Where two events of one call have the same id, one of them is inserted. `stored` is stamped on each (epoch
+        seconds). An error other than a taken id, or an unmet write concern, raises StoreError: some may be inserted.
+        """
+
+    async def owners(self, stream: str, ids: Sequence[str]) -> dict[str, Owner]:
+        """Who owns these identities; an id that is not stored is missing from the answer."""
+
+    async def append(self, entries: Sequence[LedgerEntry]) -> int:
+        """Append ledger entries in order, stopping at the first whose frame, or whose (writer, seq), is taken.
+
+        Returns how many were appended: `len(entries)` when all were.
+        """
+
+    async def entry(self, stream: str, frame: str) -> LedgerEntry | None:
+        """The ledger entry of a frame."""
+
+    async def ledger_after(self, stream: str, offsets: Mapping[str, int]) -> list[LedgerEntry]:
+        """Every entry past the offsets (0 for a writer that is not named), for all writers that the ledger knows.
+
+        In the order (writer, seq). There may be gaps where an append is under way; the caller stops at them.
+        """
+
+    async def head(self, stream: str) -> Head | None:
+        """The checkpoint's head, None before the first."""
+
+    async def write_day(self, stream: str, day: str, tally: DayTally) -> str:
+        """Write a day's totals as a new immutable document; return its id, never used before."""
+
+    async def read_day(self, stream: str, document: str) -> DayTally | None:
+        """A day document, None when it is not there (any more: the head has moved on; read the head again)."""
+
+    async def swap_head(self, head: Head) -> bool:
+        """Replace the head whose version is `head.version - 1` (none when that is 0); False when it is not that."""
+
+    async def tidy(self, head: Head, *, tallies_before: float, days_before: float) -> None:
+        """Drop what nobody needs: tallies of entries within `head.offsets` appended before `tallies_before`
+        (their stubs stay), and day documents written before `days_before` that `head` does not name.
+        Both are epoch seconds."""
+
+    async def reject(self, items: Sequence[Rejected]) -> None:
+        """Keep rejected items; one that is there already stays as it is."""
+
+    async def rejected(self, stream: str, *, after: str | None = None, limit: int = 100) -> list[Rejected]:
+        """Rejected items in the order of their ids."""
+
+    async def rejected_count(self, stream: str) -> dict[str, int]:
+        """How many items were rejected, by reason."""
+
+    async def event(self, stream: str, id: str) -> StoredEvent | None:
+        """One stored event."""
+
+    async def events(self, stream: str, query: EventQuery) -> list[StoredEvent]:
+        """A page of stored events."""
+
+    def scan_events(self, stream: str) -> AsyncIterator[StoredEvent]:
+        """All stored events, in no order: for the audit, at rest."""
+
+    def scan_ledger(self, stream: str) -> AsyncIterator[LedgerEntry]:
+        """All ledger entries, in no order: for the audit, at rest."""
+
+    async def ping(self) -> None:
+        """Ask the store something that it has to answer. Raises StoreError if it does not."""
+
+    async def close(self) -> None:
+        """Close the connection; calls under way raise StoreError."""
