@@ -1,0 +1,44 @@
+"""The pytest plugin that offers the real servers; each is started lazily, once per test session.
+
+A test that asks for a server that is not to be had is skipped, loudly; with `CI=true` it fails instead.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import NoReturn
+
+import pytest
+
+from tests.servers.rabbit import PrivateRabbit, Rabbit, RabbitMissingError, open_rabbit
+
+
+def missing_server(reason: str) -> NoReturn:
+    """Skip the test that asked for a server, or fail it where every server has to be there (`CI=true`)."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"needs a server: {reason}", pytrace=False)
+    pytest.skip(f"needs a server: {reason}")
+
+
+@pytest.fixture(scope="session")
+def rabbit() -> Iterator[Rabbit]:
+    """A RabbitMQ shared by the session; take a vhost of your own from it, and leave it running."""
+    try:
+        server = open_rabbit()
+    except RabbitMissingError as exc:
+        missing_server(str(exc))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def own_rabbit() -> Iterator[PrivateRabbit]:
+    """A RabbitMQ of the module's own: to be stopped, killed, paused and alarmed; leave it running between tests."""
+    try:
+        server = PrivateRabbit()
+    except RabbitMissingError as exc:
+        missing_server(str(exc))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
