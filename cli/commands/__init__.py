@@ -1,0 +1,1 @@
+"""One module for each family of commands; `cli.main` imports the one that is called."""

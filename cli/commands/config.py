@@ -1,0 +1,59 @@
+"""`tillstream config` and `tillstream version`: what is this process made of, and what was it told."""
+
+import platform
+import sqlite3
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli.options import takes_settings
+from cli.settings import SETTINGS, Loaded, Settings
+
+LIBRARIES = ("aiohttp", "uvloop", "aio-pika", "motor", "pymongo", "msgspec", "panel", "bokeh")
+
+
+@takes_settings(*(row.name for row in SETTINGS))
+def config(
+    settings: Settings,
+    loaded: Loaded,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show every setting's effective value and where it comes from; passwords are masked.
+
+    Takes all flags, so that a command line can be tried out before it is used.
+    """
+    rows = [(row, row.shown(getattr(settings, row.name)), loaded.origins[row.name]) for row in SETTINGS]
+    if as_json:
+        content = {row.name: {"value": value, "origin": origin, "variable": row.variable} for row, value, origin in rows}
+        typer.echo(msgspec.json.format(msgspec.json.encode(content)))
+        return
+    # Text, not str: brackets in a path or an IPv6 address are no markup.
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("setting", "value", "from"):
+        table.add_column(heading, overflow="fold")
+    for row, value, origin in rows:
+        style = "dim" if origin == "default" else "cyan"
+        table.add_row(Text(row.name), Text(value), Text(origin, style=style))
+    Console(soft_wrap=False, highlight=False).print(table)
+
+
+def version() -> None:
+    """Show the versions of Tillstream, of Python and of the libraries that matter when something looks wrong."""
+    typer.echo(f"tillstream {_installed('tillstream')}")
+    typer.echo(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    typer.echo(f"SQLite {sqlite3.sqlite_version}")
+    for name in LIBRARIES:
+        typer.echo(f"{name} {_installed(name)}")
+
+
+def _installed(name: str) -> str:
+    try:
+        return installed(name)
+    except PackageNotFoundError:
+        return "not installed"

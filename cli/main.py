@@ -1,0 +1,121 @@
+"""The `tillstream` command: the table of its commands, and what happens to their errors.
+
+How a command is made: it is a function of a module in `cli/commands/`, with a row in `COMMANDS` below. The module is
+imported only when its command is called, so `tillstream --help` stays fast and a command needs only its own parts.
+The function's parameters are flags and arguments in typer's way; `cli.options.takes_settings` gives it the settings
+and their flags; its docstring is its long help. To end with bad news that is no error, raise `typer.Exit(1)`.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from cli.options import Invocation
+from streams.errors import TillstreamError
+
+#: A mistake of the user's, or a server that is not there: the message says it all.
+EXIT_ERROR = 2
+#: 128 + SIGINT, as shells have it.
+EXIT_INTERRUPTED = 130
+#: 128 + SIGPIPE: whoever read our output has gone, as in `tillstream generate | head`.
+EXIT_BROKEN_PIPE = 141
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Where a command's function is (`module:function`), and its one line in `tillstream --help`."""
+
+    target: str
+    help: str
+
+    def load(self) -> Callable[..., Any]:
+        """Import the function."""
+        module, _, name = self.target.partition(":")
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        return function
+
+
+COMMANDS: Mapping[str, Command] = {
+    "up": Command("cli.commands.serve:up", "Run everything in one process, with nothing else installed."),
+    "entrypoint": Command("cli.commands.serve:entrypoint", "Run the HTTP entrypoint: events come in here."),
+    "worker": Command("cli.commands.serve:worker", "Run a worker: stores events and counts them. Run many."),
+    "totals": Command("cli.commands.serve:totals", "Run the totals: merges what workers counted and publishes it."),
+    "generate": Command("cli.commands.feeds:generate", "Make receipts like those of a chain of bakeries."),
+    "post": Command("cli.commands.feeds:post", "Send a file of receipts."),
+    "watch": Command("cli.commands.watch:watch", "Print what is published, live."),
+    "audit": Command("cli.commands.audit:audit", "Check from the stored data that every event is counted once."),
+    "bench": Command("cli.commands.bench:bench", "Measure, as ratios to a bare counterpart in the same run."),
+    "config": Command("cli.commands.config:config", "Show the effective settings and where each comes from."),
+    "version": Command("cli.commands.config:version", "Show the versions of Tillstream and of what it stands on."),
+}
+
+
+def build(arguments: Sequence[str], *, rich: bool) -> typer.Typer:
+    """The application, with only the called command's module imported; the others are known by name and help.
+
+    Arguments:
+        rich: draw help and usage errors with colours and boxes, for a terminal.
+    """
+    app = typer.Typer(
+        name="tillstream",
+        help="Takes the events of tills, never loses or double-counts one, and shows what they add up to.",
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich" if rich else None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    called = next((word for word in arguments if not word.startswith("-")), None)
+    for name, command in COMMANDS.items():
+        if name == called:
+            app.command(name, short_help=command.help)(command.load())
+        else:
+            app.command(name, help=command.help)(_not_called)
+    app.callback()(_root)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> None:
+    """Run the command line, and exit. Process entry: the only reader of `sys.argv` and `os.environ`.
+
+    Exits with 0; 1 where a command says so or a bug shows its traceback; 2 for a user's mistake or a server that is
+    not there, in one line; 130 after an interrupt.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    environ = dict(os.environ) if environ is None else environ
+    rich = sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    try:
+        build(arguments, rich=rich)(args=list(arguments), prog_name="tillstream", obj=Invocation(environ=environ))
+    except TillstreamError as exc:
+        sys.exit(report(exc, colour=sys.stderr.isatty() and rich))
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Flushing at exit would fail in the same way, with a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_BROKEN_PIPE)
+
+
+def report(error: TillstreamError, *, colour: bool) -> int:
+    """Say an error in one line on stderr; return the exit code."""
+    label = "\x1b[1;31merror:\x1b[0m" if colour else "error:"
+    text = " ".join(str(error).split()) or type(error).__name__
+    print(label, text, file=sys.stderr)
+    return EXIT_ERROR
+
+
+def _not_called() -> None:
+    """Stands for a command whose module is not imported."""
+
+
+def _root() -> None:
+    """Makes typer keep the commands' names, however many there are."""
+
+
+if __name__ == "__main__":
+    main()

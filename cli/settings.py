@@ -1,0 +1,234 @@
+"""Every setting there is: one frozen, typed class that is its own table, and how it is read.
+
+The environment is read here, once, at the start of the process (`read_settings`); command-line flags override it.
+Components never see this class's sources, only values. How text becomes a value is in `cli.values`; how a command
+gets its flags is in `cli.options`.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from cli import values
+from streams.errors import ConfigurationError
+
+PREFIX = "TILLSTREAM_"
+#: Variables of the test suite; the program itself ignores them, without a warning.
+TEST_PREFIX = "TILLSTREAM_TEST_"
+#: Behind a secret's variable: the value is in the file of that name.
+FILE_SUFFIX = "_FILE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One row of the table.
+
+    Attributes:
+        name: the field of `Settings`; the flag is `--` and this with dashes.
+        variable: environment variable.
+        parse: text → value; raises ValueError with what was expected.
+        kind: what the value is, in a word, for tables and help.
+        default: as text, parsed like any other; `{data}` stands for the data folder. Empty: none.
+        doc: one line.
+        secret: shown masked, and readable from the file that `<variable>_FILE` names.
+    """
+
+    name: str
+    variable: str
+    parse: Callable[[str], Any]
+    kind: str
+    default: str
+    doc: str
+    secret: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag."""
+        return "--" + self.name.replace("_", "-")
+
+    def shown(self, value: Any) -> str:
+        """A parsed value as a person may see it: secrets masked, sizes with their unit, nothing as `-`."""
+        if value is None:
+            return "-"
+        if self.secret:
+            return values.masked_url(str(value))
+        if self.kind == "size":
+            return values.shown_size(value)
+        if isinstance(value, bool):
+            return str(value).lower()
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _row(kind: str, parse: Callable[[str], Any], default: str, doc: str, *, secret: bool = False) -> Any:
+    return field(metadata={"kind": kind, "parse": parse, "default": default, "doc": doc, "secret": secret})
+
+
+_PORT = values.integer(0, 65535)
+_SECONDS = values.number(0.05, 3600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Settings:
+    """What the process was told, read and checked. Times are in the unit of the name's suffix, sizes in bytes."""
+
+    data: Path = _row("path", values.path, "./tillstream-data", "Folder of the embedded broker and store.")
+    broker: str = _row(
+        "address",
+        values.url("sqlite", "amqp", "amqps"),
+        "sqlite:{data}/broker.db",
+        "The broker: amqp://user:password@host:port/vhost, or sqlite:PATH for the embedded one.",
+        secret=True,
+    )
+    store: str = _row(
+        "address",
+        values.url("sqlite", "mongodb", "mongodb+srv"),
+        "sqlite:{data}/store.db",
+        "The store: mongodb://user:password@host:port/database, or sqlite:PATH for the embedded one.",
+        secret=True,
+    )
+    timezone: ZoneInfo = _row(
+        "time zone", values.timezone, "UTC", "Time zone of the tills' local times and of the business day."
+    )
+    currency: str = _row("code", values.currency, "EUR", "Currency shown beside amounts; nothing is converted.")
+    host: str = _row(
+        "host", values.text, "127.0.0.1", "Where the entrypoint listens; beyond loopback it wants tokens, or --open."
+    )
+    port: int = _row("port", _PORT, "3000", "Port of the entrypoint; 0 takes any free one.")
+    processes: int = _row("number", values.integer(1, 64), "1", "Entrypoint processes that share the port.")
+    open: bool = _row("yes or no", values.boolean, "false", "Accept requests without a token beyond loopback, too.")
+    tokens_file: Path | None = _row(
+        "path", values.optional_path, "", "File of the tokens that requests may carry, one a line."
+    )
+    dashboard_host: str = _row("host", values.text, "127.0.0.1", "Where the dashboard listens.")
+    dashboard_port: int = _row("port", _PORT, "8050", "Port of the dashboard; 0 takes any free one.")
+    probes_host: str = _row(
+        "host", values.text, "127.0.0.1", "Where worker and totals answer /healthz, /readyz and /metrics."
+    )
+    worker_probes_port: int = _row("port", _PORT, "3001", "Port of a worker's probes; 0 takes any free one.")
+    totals_probes_port: int = _row("port", _PORT, "3002", "Port of the totals' probes; 0 takes any free one.")
+    prefetch: int = _row("number", values.integer(1, 10_000), "256", "Frames that a worker holds unacknowledged.")
+    flush_events: int = _row("number", values.integer(1, 100_000), "2000", "Events at which a worker stops gathering.")
+    flush_wait_ms: float = _row(
+        "milliseconds", values.number(0, 1000), "3", "How long a worker gathers frames before it stores them."
+    )
+    frames_in_flight: int = _row(
+        "number", values.integer(1, 1000), "1", "Frames being published before requests begin to share the next one."
+    )
+    frame_bytes: int = _row(
+        "size", values.size(1024, 64 << 20), "1 MiB", "Size at which a shared frame is full; one request may exceed it."
+    )
+    events_in_flight: int = _row(
+        "number", values.integer(1, 10_000_000), "50000", "Events waiting for the broker's confirm before 503."
+    )
+    body_limit: int = _row("size", values.size(1024, 1 << 30), "10 MiB", "Largest body of a request, decompressed.")
+    publish_timeout_s: float = _row("seconds", _SECONDS, "10", "How long a publish may take before 503.")
+    store_timeout_s: float = _row("seconds", _SECONDS, "30", "How long one operation of the store may take.")
+    checkpoint_s: float = _row("seconds", _SECONDS, "5", "Time between two checkpoints of the totals.")
+    sync_s: float = _row("seconds", _SECONDS, "3", "Time between two readings of the ledger by the totals.")
+    keep_tallies_days: float = _row(
+        "days", values.number(0, 36_500), "7", "How long tallies below the checkpoint are kept for the audit."
+    )
+    work_max_bytes: int = _row(
+        "size", values.size(1 << 20, 1 << 50), "2 GiB", "Bytes waiting in receipts.work before requests get 503."
+    )
+    delivery_limit: int = _row(
+        "number", values.integer(1, 1_000_000), "1000", "How often a frame may come back before it is a dead letter."
+    )
+    log_level: str = _row(
+        "word", values.choice("debug", "info", "warning", "error"), "info", "What is logged: this and what is worse."
+    )
+    log_format: str = _row(
+        "word", values.choice("auto", "json", "text"), "auto", "Log lines: json, text, or text on a terminal only."
+    )
+
+    def __repr__(self) -> str:
+        """All fields, secrets masked: it ends up in logs and failed assertions."""
+        shown = ", ".join(f"{row.name}={row.shown(getattr(self, row.name))}" for row in SETTINGS)
+        return f"Settings({shown})"
+
+
+#: The table, in the order of the class.
+SETTINGS: tuple[Setting, ...] = tuple(
+    Setting(name=row.name, variable=PREFIX + row.name.upper(), **row.metadata) for row in fields(Settings)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Settings with where each comes from.
+
+    Attributes:
+        origins: field name → `default`, the variable's name, `file PATH`, or the flag.
+        warnings: one line each, about variables that name no setting.
+    """
+
+    settings: Settings
+    origins: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+def read_settings(environ: Mapping[str, str], flags: Mapping[str, str | None] | None = None) -> Loaded:
+    """Read every setting: flag over environment over file over default.
+
+    Arguments:
+        environ: the process's environment; only TILLSTREAM_* is looked at. An empty variable counts as not set.
+        flags: field name → text as given on the command line, None where it was not given.
+    Raises ConfigurationError naming the source, the value (masked if secret) and what was expected.
+    """
+    found: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for row in SETTINGS:  # `data` is the first: the defaults of others are inside it
+        text, origins[row.name] = _source(row, environ, (flags or {}).get(row.name))
+        if origins[row.name] == "default":
+            text = text.replace("{data}", str(found.get("data", "")))
+        try:
+            found[row.name] = row.parse(text)
+        except ValueError as exc:
+            raise ConfigurationError(
+                f"{origins[row.name]}: expected {exc}, not {'(hidden)' if row.secret else repr(text)}"
+            ) from None
+    return Loaded(settings=Settings(**found), origins=origins, warnings=tuple(_unknown(environ)))
+
+
+def _source(row: Setting, environ: Mapping[str, str], flag: str | None) -> tuple[str, str]:
+    """The text of a setting, and its origin."""
+    if flag is not None:
+        return flag.strip(), row.flag
+    direct = environ.get(row.variable, "").strip()
+    file_variable = row.variable + FILE_SUFFIX
+    file = environ.get(file_variable, "").strip() if row.secret else ""
+    if direct and file:
+        raise ConfigurationError(f"{row.variable} and {file_variable} are both set: set one of them")
+    if direct:
+        return direct, row.variable
+    if file:
+        try:
+            return Path(file).read_text("utf-8").strip(), f"{file_variable} ({file})"
+        except (OSError, UnicodeDecodeError) as exc:
+            reason = getattr(exc, "strerror", None) or "not UTF-8 text"
+            raise ConfigurationError(f"{file_variable}: cannot read {file!r}: {reason}") from None
+    return row.default, "default"
+
+
+def _unknown(environ: Mapping[str, str]) -> list[str]:
+    """A warning for each TILLSTREAM_* variable that names no setting: a typing error must not pass silently."""
+    known = {row.variable for row in SETTINGS} | {row.variable + FILE_SUFFIX for row in SETTINGS if row.secret}
+    lines = []
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.6)
+            lines.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
+    return lines
+
+
+def settings_table() -> str:
+    """The settings as a Markdown table: what docs/settings.md holds."""
+    lines = ["| variable | flag | what | default |", "|---|---|---|---|"]
+    for row in SETTINGS:
+        secret = f" May come from the file that `{row.variable}{FILE_SUFFIX}` names." if row.secret else ""
+        default = f"`{row.default.replace('{data}', '<data>')}`" if row.default else "none"
+        lines.append(f"| `{row.variable}` | `{row.flag}` | {row.doc} ({row.kind}){secret} | {default} |")
+    return "\n".join(lines) + "\n"

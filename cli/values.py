@@ -1,0 +1,149 @@
+"""Text to setting values: one small parser per kind. Each raises ValueError saying what was expected, nothing more."""
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|KiB|MiB|GiB)?", re.IGNORECASE)
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+
+
+def text(value: str) -> str:
+    """Any text but none at all."""
+    if not value:
+        raise ValueError("some text")
+    return value
+
+
+def path(value: str) -> Path:
+    """A path, `~` being the home directory; need not exist yet."""
+    return Path(text(value)).expanduser()
+
+
+def optional_path(value: str) -> Path | None:
+    """A path, or nothing."""
+    return path(value) if value else None
+
+
+def boolean(value: str) -> bool:
+    """`true` or `false`, and the usual other words for them."""
+    word = value.lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise ValueError("true or false")
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """A whole number from `low` to `high`; digits may be grouped by underscores."""
+
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return number
+
+    return parse
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """A decimal number from `low` to `high`."""
+
+    def parse(value: str) -> float:
+        try:
+            found = float(value)
+        except ValueError:
+            found = math.nan
+        if not low <= found <= high:
+            raise ValueError(f"a number from {low:g} to {high:g}")
+        return found
+
+    return parse
+
+
+def size(low: int, high: int) -> Callable[[str], int]:
+    """A number of bytes such as `1048576`, `10 MiB` or `2GB`."""
+
+    def parse(value: str) -> int:
+        match = _SIZE.fullmatch(value)
+        found = round(float(match[1]) * _UNITS[(match[2] or "").lower()]) if match else -1
+        if not low <= found <= high:
+            raise ValueError(f"a size from {shown_size(low)} to {shown_size(high)}, such as 10 MiB")
+        return found
+
+    return parse
+
+
+def shown_size(value: int) -> str:
+    """Bytes as a person writes them: `10 MiB`, `1000 B`."""
+    for unit in ("GiB", "MiB", "KiB"):
+        if value and value % _UNITS[unit.lower()] == 0:
+            return f"{value // _UNITS[unit.lower()]} {unit}"
+    return f"{value} B"
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    """One of a few words, whatever their case."""
+
+    def parse(value: str) -> str:
+        if value.lower() not in words:
+            raise ValueError(" or ".join((", ".join(words[:-1]), words[-1])))
+        return value.lower()
+
+    return parse
+
+
+def timezone(value: str) -> ZoneInfo:
+    """A name of the IANA time zone database."""
+    try:
+        return ZoneInfo(value)
+    except (KeyError, ValueError, OSError):  # OSError: a name that is a folder of the database, such as Europe
+        raise ValueError("an IANA time zone such as Europe/Paris or UTC") from None
+
+
+def currency(value: str) -> str:
+    """An ISO 4217 code; only shown, never converted."""
+    if not re.fullmatch(r"[A-Za-z]{3}", value):
+        raise ValueError("a currency code of three letters such as EUR")
+    return value.upper()
+
+
+def url(*schemes: str) -> Callable[[str], str]:
+    """An address with one of these schemes and something behind it; `sqlite:` wants a path."""
+    expected = " or ".join(f"{scheme}:PATH" if scheme == "sqlite" else f"{scheme}://HOST…" for scheme in schemes)
+
+    def parse(value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            complete = bool(value.partition(":")[2]) if parts.scheme == "sqlite" else bool(parts.hostname)
+            if parts.scheme in schemes and complete and (parts.scheme == "sqlite" or parts.port != 0):
+                return value
+        except ValueError:  # urlsplit: a port that is not a number, a bracket that does not close
+            pass
+        raise ValueError(expected)
+
+    return parse
+
+
+def masked_url(value: str) -> str:
+    """An address with its password replaced by `***`; user, host and path stay readable.
+
+    Text that is no address at all may be a secret put in the wrong place: nothing of it is shown.
+    """
+    if value.startswith("sqlite:"):
+        return value
+    scheme, separator, rest = value.partition("://")
+    if not separator:
+        return "***"
+    credentials, at, address = rest.rpartition("@")  # the last one: a password may hold any character
+    user, colon, _ = credentials.partition(":")
+    place, question, _ = address.partition("?")
+    return f"{scheme}://{user}{':***' if colon else ''}{at}{place}{'?***' if question else ''}"

@@ -1,0 +1,16 @@
+"""What every long-running process needs, whatever it does: nothing here knows events, brokers or stores.
+
+- `runtime.running`: `run`, the event loop (uvloop) of a process
+- `runtime.lifecycle`: `stop_event` for signals, `Tasks` that own background work
+- `runtime.probes`: `Probes`, the answers to /healthz, /readyz and /metrics
+- `runtime.logs`: `configure_logging`, one form for our log lines and those of libraries
+- `runtime.retry`: `Backoff`, how long to wait before the next attempt
+"""
+
+from runtime.lifecycle import Tasks, stop_event
+from runtime.logs import configure_logging
+from runtime.probes import Probes
+from runtime.retry import Backoff
+from runtime.running import run
+
+__all__ = ["Backoff", "Probes", "Tasks", "configure_logging", "run", "stop_event"]

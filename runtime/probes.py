@@ -1,0 +1,100 @@
+"""What a process answers about itself over HTTP: alive, ready, metrics.
+
+Workers and totals serve this on a port of their own (`Probes.serve`), the entrypoint on its one port
+(`Probes.mount`). None of it is protected by tokens: it says nothing about events.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import structlog
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from streams.errors import ConfigurationError, TillstreamError
+
+log = structlog.get_logger()
+
+Check = Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probes:
+    """Handlers of /healthz, /readyz and /metrics.
+
+    Attributes:
+        checks: name → coroutine function that returns when the thing works, and raises when it does not.
+        registry: where the process's metrics are registered.
+        check_timeout_s: a check that takes longer has failed; all run side by side.
+        metrics: gives the text of /metrics in place of the registry's, such as that of several processes.
+    """
+
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    registry: CollectorRegistry
+    check_timeout_s: float = 2.0
+    metrics: Callable[[], Awaitable[bytes]] | None = None
+
+    def mount(self, app: web.Application) -> None:
+        """Add the three paths to an application."""
+        app.router.add_get("/healthz", self.healthz)
+        app.router.add_get("/readyz", self.readyz)
+        app.router.add_get("/metrics", self.metricsz)
+
+    @asynccontextmanager
+    async def serve(self, host: str, port: int) -> AsyncIterator[int]:
+        """Serve them while the block runs; give the port, which the system chooses where `port` is 0.
+
+        Raises ConfigurationError when the address cannot be listened on.
+        """
+        app = web.Application()
+        self.mount(app)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            try:
+                await web.TCPSite(runner, host, port).start()
+            except OSError as exc:
+                raise ConfigurationError(
+                    f"probes: cannot listen on {host}:{port}: {(exc.strerror or str(exc)).lower()}"
+                ) from exc
+            bound: int = runner.addresses[0][1]
+            log.debug("probes listening", host=host, port=bound)
+            yield bound
+        finally:
+            await runner.cleanup()
+
+    async def failing(self) -> dict[str, str]:
+        """Run all checks side by side; return those that failed, name → what is wrong in a line."""
+        outcomes = await asyncio.gather(*(self._outcome(check) for check in self.checks.values()))
+        return {name: trouble for name, trouble in zip(self.checks, outcomes, strict=True) if trouble}
+
+    async def healthz(self, request: web.Request) -> web.Response:
+        """Alive: the event loop turns, or there would be no answer."""
+        return web.json_response({"status": "alive"})
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        """Ready, or 503 with what is not."""
+        failing = await self.failing()
+        if failing:
+            return web.json_response({"status": "not ready", "failing": failing}, status=503)
+        return web.json_response({"status": "ready", "checks": sorted(self.checks)})
+
+    async def metricsz(self, request: web.Request) -> web.Response:
+        """The metrics in Prometheus's text form."""
+        text = generate_latest(self.registry) if self.metrics is None else await self.metrics()
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _outcome(self, check: Check) -> str:
+        try:
+            async with asyncio.timeout(self.check_timeout_s):
+                await check()
+        except TimeoutError:
+            return f"no answer within {self.check_timeout_s:g} s"
+        except TillstreamError as exc:
+            return str(exc) or type(exc).__name__
+        except Exception as exc:  # a probe that crashes says nothing; the text may hold what is not for everyone
+            log.warning("a readiness check failed unexpectedly", error=repr(exc))
+            return type(exc).__name__
+        return ""
