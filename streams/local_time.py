@@ -7,9 +7,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 #: `YYYY-MM-DD HH:MM:SS`, or RFC 3339 (T instead of the space; fractions; Z or an offset).
-_FORM = re.compile(
-    r"(\d{4}-\d\d-\d\d)[ Tt](\d\d:\d\d:\d\d)(?:\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
-)
+_FORM = re.compile(r"(\d{4}-\d\d-\d\d)[ Tt](\d\d:\d\d:\d\d)(?:\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
 _EXPECTED = "expected `YYYY-MM-DD HH:MM:SS` in local time, or RFC 3339"
 
 

@@ -443,8 +443,6 @@ def _unknown(plain: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _extras(
-    found: dict[str, dict[str, Any]], place: str, values: dict[str, Any], known: frozenset[str]
-) -> None:
+def _extras(found: dict[str, dict[str, Any]], place: str, values: dict[str, Any], known: frozenset[str]) -> None:
     if not known.issuperset(values):
         found[place] = {name: values[name] for name in values.keys() - known}

@@ -1,0 +1,38 @@
+"""The engine room: what both engines, the entrypoint's queries and the audit share. It knows broker and store.
+
+- `engine.prepare`: reading a frame before anything is written
+- `engine.flush`: claims, ledger entries, partials
+- `engine.partials`: partials on the wire
+- `engine.totals`: merging the ledger, checkpoints
+- `engine.queries`: totals as of a request
+- `engine.messages`: what is published every second
+- `engine.audit`: do the stored data add up?
+"""
+
+from engine.audit import AuditReport, audit
+from engine.flush import Flushed, Flusher
+from engine.messages import EngineState, View, messages
+from engine.partials import Partial, PartialError, partial_message, read_partial
+from engine.prepare import PreparedFrame, prepare
+from engine.queries import read_totals
+from engine.totals import REMEMBERED_SECONDS, Merged, Totals
+
+__all__ = [
+    "REMEMBERED_SECONDS",
+    "AuditReport",
+    "EngineState",
+    "Flushed",
+    "Flusher",
+    "Merged",
+    "Partial",
+    "PartialError",
+    "PreparedFrame",
+    "Totals",
+    "View",
+    "audit",
+    "messages",
+    "partial_message",
+    "prepare",
+    "read_partial",
+    "read_totals",
+]

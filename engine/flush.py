@@ -1,0 +1,237 @@
+"""The flush: from delivered frames to claimed events and one ledger entry per frame. Both engines run this very code.
+
+The steps and their order are the protocol of the design, which was checked with a randomised model; each comment names
+the step. No locks, leases or transactions: the store's two unique keys (identity; frame) decide everything, and a flush
+may stop anywhere and be run again, by anyone.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from analytics.tally import Tally
+from broker.errors import BrokerError
+from broker.exchanges import REJECTED
+from broker.protocol import Broker, Message
+from engine.partials import Partial, partial_message
+from engine.prepare import PreparedFrame, rejected
+from store.errors import StoreError
+from store.protocol import LedgerEntry, Owner, Rejected, Store
+from streams.base import Event, Stream
+
+log = structlog.get_logger()
+
+
+def new_writer() -> str:
+    """A writer id that nobody ever had."""
+    return uuid.uuid4().hex
+
+
+@dataclass(slots=True, kw_only=True)
+class Flushed:
+    """What a flush did, for metrics.
+
+    Attributes:
+        frames: frames that got their ledger entry now.
+        counted, duplicates, conflicts, unreadable: events.
+        writer, first, last: the run of ledger entries; `last` is `first - 1` when there is none.
+    """
+
+    writer: str
+    first: int = 0
+    last: int = 0
+    frames: int = 0
+    counted: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    unreadable: int = 0
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """Step b's result: what each frame owns, and what contradicts the store."""
+
+    owned: list[list[Event]] = field(default_factory=list)
+    conflicts: list[Rejected] = field(default_factory=list)
+    duplicates: int = 0
+
+
+class Flusher:
+    """Flushes frames of one stream under one writer id, one flush at a time.
+
+    Attributes:
+        writer: the id under which the next ledger entries are written.
+
+    After any error the writer id is given up, for whatever it may have written is unknown; the next flush has a new
+    one and starts again at seq 1. Retrying, and settling the frames, is the caller's.
+    """
+
+    def __init__(self, *, store: Store, broker: Broker, stream: Stream, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._broker = broker
+        self._stream = stream
+        self._clock = clock
+        self.writer = new_writer()
+        self._seq = 0
+
+    async def flush(self, frames: Sequence[PreparedFrame]) -> Flushed:
+        """Claim the frames' events, append a ledger entry for each frame, announce the partial.
+
+        When it returns, every frame may be acknowledged. When it raises (StoreError, or cancelled), any part of it may
+        have happened, and flushing the same frames again is right.
+        """
+        try:
+            return await self._flush(frames)
+        except BaseException:
+            self.writer = new_writer()
+            self._seq = 0
+            raise
+
+    async def _flush(self, frames: Sequence[PreparedFrame]) -> Flushed:
+        counted = self._clock()
+        known = await self._claim(frames, counted)  # a, and b's reading back
+        sorted_out = self._sort_out(frames, known, counted)  # b
+        tallies = [self._fold(events, counted) for events in sorted_out.owned]  # c
+        unreadable = [item for frame in frames for item in frame.rejected]
+        await self._reject(unreadable + sorted_out.conflicts)
+        appended = await self._append(frames, tallies, counted)  # d
+        await self._announce(appended)  # e
+        return Flushed(
+            writer=self.writer,
+            first=self._seq - len(appended) + 1,
+            last=self._seq,
+            frames=len(appended),
+            counted=sum(len(events) for events in sorted_out.owned),
+            duplicates=sorted_out.duplicates,
+            conflicts=len(sorted_out.conflicts),
+            unreadable=len(unreadable),
+        )
+
+    async def _claim(self, frames: Sequence[PreparedFrame], counted: float) -> dict[str, Owner]:
+        """Insert the first copy of each identity of each frame; give the owners of those that need a second look.
+
+        Of an identity that two frames hold, both copies are sent: which one claims it, the store decides.
+        An identity whose copies were all inserted by their own first try is left out: each frame owns what it sent.
+        """
+        encoded = []
+        origins: list[tuple[str, Event]] = []
+        for frame in frames:
+            seen: set[str] = set()
+            for event, record in zip(frame.events, frame.encoded, strict=True):
+                if event.id not in seen:
+                    seen.add(event.id)
+                    encoded.append(record)
+                    origins.append((frame.id, event))
+        taken = await self._store.insert_events(self._stream.name, encoded, counted) if encoded else set()
+        claimed = {
+            event.id: Owner(frame, event.hash) for index, (frame, event) in enumerate(origins) if index not in taken
+        }
+        unknown = sorted({origins[index][1].id for index in taken} - claimed.keys())
+        if unknown:
+            owners = await self._store.owners(self._stream.name, unknown)
+            missing = set(unknown) - owners.keys()
+            if missing:
+                raise StoreError(f"an identity is taken and has no owner: {min(missing)}")
+            claimed.update(owners)
+        return claimed
+
+    def _sort_out(self, frames: Sequence[PreparedFrame], owners: dict[str, Owner], counted: float) -> _Sorted:
+        """Tell for every copy whether it counts, repeats another, or contradicts it."""
+        result = _Sorted()
+        for frame in frames:
+            owned: list[Event] = []
+            seen: set[str] = set()
+            for event in frame.events:
+                owner = owners[event.id]
+                first = event.id not in seen
+                seen.add(event.id)
+                if owner.hash != event.hash:
+                    detail = f"{event.id} is stored with other content, by frame {owner.frame}"
+                    result.conflicts.append(
+                        rejected(self._stream.name, "conflict", detail, frame.id, event.line, counted)
+                    )
+                elif owner.frame == frame.id and first:
+                    owned.append(event)  # claimed now, or by an earlier attempt of this very frame
+                else:
+                    result.duplicates += 1
+            result.owned.append(owned)
+        return result
+
+    def _fold(self, events: Sequence[Event], counted: float) -> Tally:
+        tally = Tally()
+        fold = self._stream.fold
+        for event in events:
+            fold(tally, event, counted)
+        return tally
+
+    async def _reject(self, items: Sequence[Rejected]) -> None:
+        """Keep what cannot count, then say so; the collection is the truth, its announcement is not."""
+        if not items:
+            return
+        await self._store.reject(items)
+        for item in items:
+            message = Message(
+                exchange=REJECTED.name,
+                routing_key=f"{item.stream}.{item.reason}",
+                body=item.body,
+                headers={"reason": item.detail, "first_seen": f"{item.first_seen:.3f}", "source": item.source},
+                message_id=item.id,
+            )
+            await self._say(message)
+            log.warning("event rejected", reason=item.reason, detail=item.detail, frame=item.source)
+
+    async def _append(
+        self, frames: Sequence[PreparedFrame], tallies: Sequence[Tally], counted: float
+    ) -> list[LedgerEntry]:
+        """One ledger entry per frame, in order; a frame that has one already is passed over, its seq is the next's."""
+        appended: list[LedgerEntry] = []
+        waiting = list(zip(frames, tallies, strict=True))
+        while waiting:
+            entries = [
+                LedgerEntry(
+                    frame=frame.id,
+                    stream=self._stream.name,
+                    writer=self.writer,
+                    seq=seq,
+                    tally=tally,
+                    at=counted,
+                )
+                for seq, (frame, tally) in enumerate(waiting, start=self._seq + 1)
+            ]
+            done = await self._store.append(entries)
+            if done < len(entries):
+                refused = entries[done]
+                found = await self._store.entry(self._stream.name, refused.frame)
+                if found is None:
+                    raise StoreError(f"ledger entry {refused.writer}/{refused.seq} was refused, and is not there")
+                # ours at this very seq: a write that the driver repeated
+                waiting = waiting[done + 1 :]
+                if (found.writer, found.seq) == (refused.writer, refused.seq):
+                    done += 1
+            else:
+                waiting = []
+            appended += entries[:done]
+            self._seq += done
+        return appended
+
+    async def _announce(self, appended: Sequence[LedgerEntry]) -> None:
+        if not appended:
+            return
+        tallies = [entry.tally for entry in appended if entry.tally is not None]
+        partial = Partial(
+            writer=self.writer,
+            first=appended[0].seq,
+            last=appended[-1].seq,
+            tally=tallies[0] if len(tallies) == 1 else Tally.sum(tallies),
+        )
+        await self._say(partial_message(self._stream.name, partial))
+
+    async def _say(self, message: Message) -> None:
+        """Announce what is safe in the store already: unheard, it is read from there."""
+        try:
+            await self._broker.announce(message)
+        except BrokerError as exc:
+            log.info("not announced, the store has it", exchange=message.exchange, error=str(exc))

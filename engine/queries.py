@@ -1,0 +1,34 @@
+"""Questions about the totals, answered exactly as of the request: the checkpoint plus the ledger after it."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from engine.totals import Totals
+from store.errors import StoreError
+from store.protocol import Store
+from streams.base import Stream
+
+#: A checkpoint that another process swaps while its day is read is read again so often.
+_ATTEMPTS = 5
+
+
+async def read_totals(
+    store: Store, stream: Stream, day: str, *, clock: Callable[[], float] = time.time
+) -> dict[str, Any]:
+    """The totals of one business day, as `GET /totals/{day}` answers: `Stream.summary`, `revision` and `asOf`.
+
+    Every event whose frame was in the ledger before the call is counted. Raises StoreError.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        as_of = clock()
+        totals = Totals(store, stream.name)
+        await totals.sync()
+        try:
+            tally = await totals.day(day)
+        except StoreError:
+            if attempt == _ATTEMPTS:
+                raise
+        else:
+            return {**stream.summary(day, tally), "revision": totals.revision, "asOf": round(as_of, 3)}
+    raise AssertionError("unreachable: the last attempt returns or raises")
