@@ -1,0 +1,63 @@
+"""Keeping events, the ledger, checkpoints and what was rejected.
+
+- `store.protocol`: the `Store` protocol and the records that cross it
+- `store.mongo`: MongoDB (or what speaks its protocol) through Motor; `store.mongo_client` and `store.mongo_records` are
+  its rooms for connections and errors, and for documents
+- `store.embedded`: SQLite in one file, for one machine; `store.sqlite_threads` is its room for threads and transactions
+- `store.errors`: what can go wrong
+
+`connect` is the one way in.
+"""
+
+from store.errors import StoreDataError, StoreError, StoreUnavailableError
+from store.protocol import (
+    EncodedEvent,
+    EventQuery,
+    Head,
+    LedgerEntry,
+    Owner,
+    Rejected,
+    Store,
+    StoredEvent,
+)
+from streams.errors import ConfigurationError
+
+__all__ = [
+    "EncodedEvent",
+    "EventQuery",
+    "Head",
+    "LedgerEntry",
+    "Owner",
+    "Rejected",
+    "Store",
+    "StoreDataError",
+    "StoreError",
+    "StoreUnavailableError",
+    "StoredEvent",
+    "connect",
+]
+
+
+async def connect(url: str) -> Store:
+    """Open the store that a URL names; close it with `Store.close`.
+
+    Arguments:
+        url: `mongodb://[user:password@]host[:port]/database`, `mongodb+srv://…`, or `sqlite:PATH` (made if need be).
+
+    Returns before a MongoDB server has answered: its first call, such as `prepare` or `ping`, shows whether it does.
+
+    Raises:
+        ConfigurationError: the URL names no store; its text never shows the URL, which may hold a password.
+        StoreError: the SQLite file cannot be opened.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme in ("mongodb", "mongodb+srv"):
+        # Imported when needed: the embedded store works without Motor installed.
+        from store.mongo import MongoStore
+
+        return MongoStore.open(url)
+    if scheme == "sqlite" and rest:
+        from store.embedded import EmbeddedStore
+
+        return await EmbeddedStore.open(rest)
+    raise ConfigurationError("the store must be mongodb://HOST:PORT/DATABASE, mongodb+srv://HOST/DATABASE or sqlite:PATH")

@@ -1,0 +1,390 @@
+"""The Store protocol on MongoDB through Motor.
+
+Works without transactions, change streams and TTL indexes, so it also runs on FerretDB. What decides anything is
+always a unique key: an event's `_id` who owns it, a ledger entry's `_id` and (writer, seq) whether a frame was
+counted, a head's `_id` (stream and version) who moved the checkpoint on. Conditional updates decide nothing:
+FerretDB's are not atomic.
+
+Not here: connections and errors (`store.mongo_client`), the documents' forms (`store.mongo_records`).
+"""
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
+from pymongo import ASCENDING, DESCENDING, IndexModel, ReadPreference
+from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from analytics import DayTally, encode_day
+from store.codec import day_from_text, head_from_text
+from store.errors import StoreError
+from store.mongo_client import DUPLICATE_KEY, describe_bulk, open_client, translated
+from store.mongo_records import (
+    RESERVED_NAMES,
+    EventRecord,
+    event_record,
+    head_document,
+    head_id,
+    ledger_document,
+    ledger_entry,
+    raw_record,
+    rejected_document,
+    rejected_of,
+    stamped,
+    stored_event,
+)
+from store.protocol import EncodedEvent, EventQuery, Head, LedgerEntry, Owner, Rejected, StoredEvent
+from streams.base import Event
+
+log = structlog.get_logger()
+
+_Collection = AsyncIOMotorCollection[dict[str, Any]]
+
+LEDGER, CHECKPOINTS, DAYS, REJECTED = "ledger", "checkpoints", "days", "rejected"
+#: How long the server may wait for a majority before the write's outcome counts as unknown.
+_WRITE_TIMEOUT_MS = 10_000
+_WRITES = WriteConcern(w="majority", j=True, wtimeout=_WRITE_TIMEOUT_MS)
+_READS = ReadConcern("majority")
+#: Look-ups of one `_id` that run side by side.
+_LOOK_UPS = 25
+#: FerretDB 1.24 handles bulks of 100 at a time and an ordered one goes on with the next 100 after an error.
+_APPEND_BULK = 100
+#: Conditions in one `$or`: each is an index range on MongoDB; one such query is one scan on FerretDB.
+_OR_CHUNK = 500
+#: Versions of a head that are kept behind the newest one.
+_OLD_HEADS = 10
+_SCAN_BATCH = 500
+_INDEX_ATTEMPTS = 5
+#: Per-document refusals that come from what the document holds (BadValue, FailedToParse, Overflow, InvalidBSON,
+#: DollarPrefixedFieldName, DottedFieldName): such an event is stored as its line.
+_CONTENT_CODES = frozenset({2, 9, 15, 22, 52, 57})
+
+
+class MongoStore:
+    """A store in one MongoDB database. Made by `store.connect`.
+
+    Collections: one per stream, by its name, for events; `ledger`, `checkpoints`, `days` and `rejected` for all
+    streams. Every write waits for a majority and the journal, every read sees what a majority has; every call has a
+    time limit.
+    """
+
+    def __init__(self, client: AsyncIOMotorClient[dict[str, Any]], database: str) -> None:
+        self._client = client
+        self._database = client[database]
+        self._scans_filters: bool | None = None
+
+    @classmethod
+    def open(cls, url: str) -> "MongoStore":
+        """A store for a URL; it connects at its first call. Raises ConfigurationError."""
+        return cls(*open_client(url))
+
+    def _collection(self, name: str) -> _Collection:
+        return self._database.get_collection(
+            name, read_preference=ReadPreference.PRIMARY, read_concern=_READS, write_concern=_WRITES
+        )
+
+    async def prepare(self, stream: str, key_names: Sequence[str]) -> None:
+        """Make the indexes of a stream and of the shared collections; see the protocol."""
+        if stream in (LEDGER, CHECKPOINTS, DAYS, REJECTED) or RESERVED_NAMES & set(key_names):
+            raise ValueError(f"a stream's name or key name is taken by the store itself: {stream}, {key_names}")
+        by_key = [_index(name, "_id") for name in key_names] + [_index(name, "day", "_id") for name in key_names]
+        indexes = {
+            LEDGER: [_index("stream", "writer", "seq", unique=True), _index("stream", "kept", "at")],
+            CHECKPOINTS: [_index("stream", "version")],
+            DAYS: [_index("stream", "at")],
+            REJECTED: [_index("stream", "_id"), _index("stream", "reason")],
+            stream: [_index("day", "_id"), *by_key],
+        }
+        for name, models in indexes.items():
+            await self._make_indexes(name, models)
+
+    async def _make_indexes(self, name: str, models: Sequence[IndexModel]) -> None:
+        """Make the indexes that are missing, again where another process got in the way (FerretDB then hangs up)."""
+        for attempt in range(1, _INDEX_ATTEMPTS + 1):
+            try:
+                with translated(f"make the indexes of {name}"):
+                    there = await self._collection(name).index_information()
+                    missing = [model for model in models if model.document["name"] not in there]
+                    if missing:
+                        await self._collection(name).create_indexes(missing)
+                return
+            except StoreError as exc:
+                if attempt == _INDEX_ATTEMPTS:
+                    raise
+                log.info("making indexes, trying again", collection=name, attempt=attempt, error=str(exc))
+                await asyncio.sleep(random.uniform(0.1, 0.5) * attempt)
+
+    # Events
+
+    def encode(self, event: Event, frame: str) -> EncodedEvent:
+        """Encode an event to BSON, all but the time it is stored at."""
+        return EncodedEvent(id=event.id, record=event_record(event, frame))
+
+    async def insert_events(self, stream: str, events: Sequence[EncodedEvent], stored: float) -> set[int]:
+        """Insert what is not there, unordered; see the protocol."""
+        records: list[EventRecord] = [event.record for event in events]
+        taken, refused = await self._insert(stream, records, stored)
+        if refused:
+            again = [raw_record(records[index].event, records[index].frame) for index in refused]
+            log.info("documents that the server does not take are stored as text", stream=stream, events=len(again))
+            still_taken, still_refused = await self._insert(stream, again, stored)
+            if still_refused:
+                raise StoreError(f"could not store an event of {stream}: the server takes neither document nor line")
+            taken |= {refused[index] for index in still_taken}
+        return taken
+
+    async def _insert(
+        self, stream: str, records: Sequence[EventRecord], stored: float
+    ) -> tuple[set[int], list[int]]:
+        """Insert records; the indexes whose id was taken, and of those that the server refused for their content."""
+        if not records:
+            return set(), []
+        with translated(f"store {len(records)} events of {stream}"):
+            try:
+                await self._collection(stream).insert_many(
+                    [stamped(record, stored) for record in records], ordered=False
+                )
+            except BulkWriteError as exc:
+                errors = _write_errors(exc)
+                if any(not _id_taken(error) and error["code"] not in _CONTENT_CODES for error in errors):
+                    raise
+                taken = {error["index"] for error in errors if _id_taken(error)}
+                return taken, [error["index"] for error in errors if error["index"] not in taken]
+        return set(), []
+
+    async def owners(self, stream: str, ids: Sequence[str]) -> dict[str, Owner]:
+        """Owners by id; a few at a time by single look-ups, many by one query where that uses the index."""
+        wanted, fields = list(dict.fromkeys(ids)), {"frame": True, "hash": True}
+        collection = self._collection(stream)
+        with translated(f"read the owners of {len(wanted)} events of {stream}"):
+            if len(wanted) > _LOOK_UPS and not await self._scans():
+                found = await collection.find({"_id": {"$in": wanted}}, fields).to_list(None)
+            else:
+                found = []
+                for start in range(0, len(wanted), _LOOK_UPS):
+                    chunk = wanted[start : start + _LOOK_UPS]
+                    found += await asyncio.gather(*(collection.find_one({"_id": id}, fields) for id in chunk))
+        return {one["_id"]: Owner(one["frame"], one["hash"]) for one in found if one is not None}
+
+    async def event(self, stream: str, id: str) -> StoredEvent | None:
+        """One stored event."""
+        with translated(f"read an event of {stream}"):
+            found = await self._collection(stream).find_one({"_id": id})
+        return None if found is None else stored_event(found)
+
+    async def events(self, stream: str, query: EventQuery) -> list[StoredEvent]:
+        """A page of stored events."""
+        filter: dict[str, Any] = dict(query.keys)
+        if query.day is not None:
+            filter["day"] = query.day
+        if query.after is not None:
+            filter["_id"] = {"$gt": query.after}
+        with translated(f"list events of {stream}"):
+            found = await self._collection(stream).find(filter).sort("_id", ASCENDING).limit(query.limit).to_list(None)
+        return [stored_event(one) for one in found]
+
+    async def scan_events(self, stream: str) -> AsyncIterator[StoredEvent]:
+        """All stored events, in no order."""
+        async for document in self._scan(stream, {}):
+            yield stored_event(document)
+
+    # Ledger
+
+    async def append(self, entries: Sequence[LedgerEntry]) -> int:
+        """Append in order up to the first that is taken; see the protocol."""
+        done = 0
+        for start in range(0, len(entries), _APPEND_BULK):
+            documents = [ledger_document(entry) for entry in entries[start : start + _APPEND_BULK]]
+            with translated(f"append {len(entries)} ledger entries"):
+                try:
+                    await self._collection(LEDGER).insert_many(documents, ordered=True)
+                except BulkWriteError as exc:
+                    errors = _write_errors(exc)
+                    if any(error["code"] != DUPLICATE_KEY for error in errors):
+                        raise
+                    return done + min(int(error["index"]) for error in errors)
+            done += len(documents)
+        return done
+
+    async def entry(self, stream: str, frame: str) -> LedgerEntry | None:
+        """The ledger entry of a frame."""
+        with translated("read a ledger entry"):
+            found = await self._collection(LEDGER).find_one({"_id": frame})
+        return None if found is None or found["stream"] != stream else ledger_entry(found)
+
+    async def ledger_after(self, stream: str, offsets: Mapping[str, int]) -> list[LedgerEntry]:
+        """Entries past the offsets: one `distinct`, then one query for each 500 writers."""
+        ledger = self._collection(LEDGER)
+        found: list[dict[str, Any]] = []
+        with translated(f"read the ledger of {stream}"):
+            writers = await ledger.distinct("writer", {"stream": stream})
+            for chunk in _chunks(writers, _OR_CHUNK):
+                ranges = [{"stream": stream, "writer": one, "seq": {"$gt": offsets.get(one, 0)}} for one in chunk]
+                found += await ledger.find({"$or": ranges}, batch_size=_SCAN_BATCH).to_list(None)
+        found.sort(key=lambda document: (document["writer"], document["seq"]))
+        return [ledger_entry(document) for document in found]
+
+    async def scan_ledger(self, stream: str) -> AsyncIterator[LedgerEntry]:
+        """All ledger entries, in no order."""
+        async for document in self._scan(LEDGER, {"stream": stream}):
+            yield ledger_entry(document)
+
+    # Checkpoints
+
+    async def head(self, stream: str) -> Head | None:
+        """The newest version of the stream's head."""
+        with translated(f"read the checkpoint of {stream}"):
+            found = await (
+                self._collection(CHECKPOINTS).find({"stream": stream}).sort("version", DESCENDING).limit(1).to_list(1)
+            )
+        return head_from_text(stream, int(found[0]["version"]), found[0]["state"]) if found else None
+
+    async def write_day(self, stream: str, day: str, tally: DayTally) -> str:
+        """Write a new day document."""
+        id = f"{stream}:{day}:{uuid.uuid4().hex}"
+        document = {"_id": id, "stream": stream, "day": day, "tally": encode_day(tally).decode(), "at": time.time()}
+        with translated(f"write the totals of {day}"):
+            await self._collection(DAYS).insert_one(document)
+        return id
+
+    async def read_day(self, stream: str, document: str) -> DayTally | None:
+        """Read a day document."""
+        with translated("read a day's totals"):
+            found = await self._collection(DAYS).find_one({"_id": document})
+        return None if found is None else day_from_text(document, found["tally"])
+
+    async def swap_head(self, head: Head) -> bool:
+        """Insert the head's next version, whose `_id` only one can insert; see the protocol.
+
+        A version's `_id` could be inserted again after it was dropped, by a caller that slept between looking and
+        inserting while others moved on. Versions are dropped in ascending order and never the newest two, so the
+        caller learns that from its own predecessor being gone.
+        """
+        checkpoints = self._collection(CHECKPOINTS)
+        with translated(f"move the checkpoint of {head.stream} on"):
+            if await self._newest_version(head.stream) != head.version - 1:
+                return False
+            try:
+                await checkpoints.insert_one(head_document(head, time.time()))
+            except DuplicateKeyError:
+                return False
+            if head.version == 1:
+                return await self._newest_version(head.stream) == 1
+            predecessor = {"_id": head_id(head.stream, head.version - 1)}
+            if await checkpoints.find_one(predecessor, {"_id": True}) is None:
+                return False
+        try:
+            await checkpoints.delete_one({"_id": head_id(head.stream, head.version - _OLD_HEADS)})
+        except PyMongoError as exc:
+            # The swap is done; what could not be dropped now is dropped by `tidy`.
+            log.info("an old checkpoint is dropped later", stream=head.stream, error=type(exc).__name__)
+        return True
+
+    async def _newest_version(self, stream: str) -> int:
+        newest = self._collection(CHECKPOINTS).find({"stream": stream}, {"version": True})
+        found = await newest.sort("version", DESCENDING).limit(1).to_list(1)
+        return int(found[0]["version"]) if found else 0
+
+    async def tidy(self, head: Head, *, tallies_before: float, days_before: float) -> None:
+        """Drop old tallies, day documents and heads; see the protocol."""
+        ledger, old = self._collection(LEDGER), {"stream": head.stream, "kept": True, "at": {"$lt": tallies_before}}
+        with translated(f"drop what {head.stream} no longer needs"):
+            writers = [one for one in await ledger.distinct("writer", old) if one in head.offsets]
+            for chunk in _chunks(writers, _OR_CHUNK):
+                merged = [{"writer": one, "seq": {"$lte": head.offsets[one]}} for one in chunk]
+                await ledger.update_many({**old, "$or": merged}, {"$set": {"tally": None, "kept": False}})
+            await self._collection(DAYS).delete_many(
+                {
+                    "stream": head.stream,
+                    "at": {"$lt": days_before},
+                    "_id": {"$nin": [*head.days.values()]},
+                }
+            )
+            await self._drop_heads(head)
+
+    async def _drop_heads(self, head: Head) -> None:
+        """Drop old versions one by one, in ascending order: `swap_head` relies on it."""
+        checkpoints = self._collection(CHECKPOINTS)
+        filter = {"stream": head.stream, "version": {"$lte": head.version - _OLD_HEADS}}
+        for old in await checkpoints.find(filter, {"version": True}).sort("version", ASCENDING).to_list(None):
+            await checkpoints.delete_one({"_id": old["_id"]})
+
+    # Rejected
+
+    async def reject(self, items: Sequence[Rejected]) -> None:
+        """Insert what is not there yet, unordered."""
+        if not items:
+            return
+        with translated(f"keep {len(items)} rejected items"):
+            try:
+                await self._collection(REJECTED).insert_many([rejected_document(one) for one in items], ordered=False)
+            except BulkWriteError as exc:
+                if any(not _id_taken(error) for error in _write_errors(exc)):
+                    raise
+
+    async def rejected(self, stream: str, *, after: str | None = None, limit: int = 100) -> list[Rejected]:
+        """A page of rejected items."""
+        filter: dict[str, Any] = {"stream": stream}
+        if after is not None:
+            filter["_id"] = {"$gt": after}
+        with translated(f"list what {stream} rejected"):
+            found = await self._collection(REJECTED).find(filter).sort("_id", ASCENDING).limit(limit).to_list(None)
+        return [rejected_of(one) for one in found]
+
+    async def rejected_count(self, stream: str) -> dict[str, int]:
+        """Rejected items by reason."""
+        steps = [{"$match": {"stream": stream}}, {"$group": {"_id": "$reason", "items": {"$sum": 1}}}]
+        with translated(f"count what {stream} rejected"):
+            found = await self._collection(REJECTED).aggregate(steps).to_list(None)
+        return {one["_id"]: int(one["items"]) for one in found}
+
+    # The connection
+
+    async def ping(self) -> None:
+        """Ask the server something that it has to answer."""
+        with translated("reach the store"):
+            await self._client.admin.command("ping")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    async def _scans(self) -> bool:
+        """Whether the server scans for every filter but one `_id`: FerretDB 1 does."""
+        if self._scans_filters is None:
+            self._scans_filters = "ferretdbVersion" in await self._client.admin.command("buildInfo")
+        return self._scans_filters
+
+    async def _scan(self, name: str, filter: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        with translated(f"read all of {name}"):
+            async for document in self._collection(name).find(filter, batch_size=_SCAN_BATCH):
+                yield document
+
+
+def _index(*names: str, unique: bool = False) -> IndexModel:
+    return IndexModel([(name, ASCENDING) for name in names], unique=unique)
+
+
+def _write_errors(error: BulkWriteError) -> list[dict[str, Any]]:
+    """A bulk write's errors, one for each document. Raises StoreError for an unmet write concern."""
+    details: dict[str, Any] = dict(error.details or {})
+    if details.get("writeConcernErrors") or not details.get("writeErrors"):
+        raise StoreError(f"a write's outcome is unknown: {describe_bulk(error)}") from error
+    return list(details["writeErrors"])
+
+
+def _id_taken(error: Mapping[str, Any]) -> bool:
+    """Whether a write error says that the `_id` is taken; not every server names the index."""
+    return error["code"] == DUPLICATE_KEY and set(error.get("keyPattern") or {"_id": 1}) == {"_id"}
+
+
+def _chunks(items: Iterable[str], size: int) -> list[list[str]]:
+    every = sorted(items)
+    return [every[start : start + size] for start in range(0, len(every), size)]

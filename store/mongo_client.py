@@ -1,0 +1,88 @@
+"""Connections to MongoDB: opening a client with time limits, and translating the driver's errors.
+
+Not here: what is read and written, see `store.mongo`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bson.errors import BSONError
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
+from pymongo.uri_parser import parse_uri
+
+from store.errors import StoreDataError, StoreError, StoreUnavailableError
+from streams.errors import ConfigurationError
+
+#: Code of MongoDB's duplicate key error.
+DUPLICATE_KEY = 11000
+#: How much of a server's own words goes into an error's text; the whole is in its cause.
+_MESSAGE_CHARACTERS = 300
+#: What a client is given unless the URL says otherwise: every call ends.
+_LIMITS = {
+    "serverselectiontimeoutms": 5_000,
+    "connecttimeoutms": 5_000,
+    # Long enough for a scan of a whole ledger on a slow server, short enough that a silent one is noticed.
+    "sockettimeoutms": 30_000,
+    "waitqueuetimeoutms": 30_000,
+}
+_Client = AsyncIOMotorClient[dict[str, Any]]
+
+
+def open_client(url: str) -> tuple[_Client, str]:
+    """A client for a URL, not yet connected, and the name of the database in it. Raises ConfigurationError."""
+    try:
+        parsed = parse_uri(url)
+        given = {name.lower() for name in parsed["options"]}
+        client: _Client = AsyncIOMotorClient(
+            url, appname="tillstream", **{name: limit for name, limit in _LIMITS.items() if name not in given}
+        )
+    except (PyMongoError, ValueError) as exc:
+        # Without its cause and its words: they may quote the part of the URL that they could not read.
+        problem = type(exc).__name__
+        raise ConfigurationError(f"the store's MongoDB URL cannot be used ({problem})") from None
+    if not parsed["database"]:
+        raise ConfigurationError("the store's MongoDB URL names no database: mongodb://HOST:PORT/DATABASE")
+    return client, parsed["database"]
+
+
+@contextmanager
+def translated(action: str) -> Iterator[None]:
+    """Turn the driver's errors into StoreError's branches; `action` completes "could not …"."""
+    try:
+        yield
+    except ServerSelectionTimeoutError as exc:
+        raise StoreUnavailableError(f"could not {action}: no MongoDB server answers") from exc
+    except ConnectionFailure as exc:
+        raise StoreUnavailableError(f"could not {action}: {_shortened(str(exc))}") from exc
+    except BulkWriteError as exc:
+        raise StoreError(f"could not {action}: {describe_bulk(exc)}") from exc
+    except OperationFailure as exc:
+        words = (exc.details or {}).get("errmsg") or "refused by the server"
+        raise StoreError(f"could not {action}: {_shortened(str(words))} (code {exc.code})") from exc
+    except PyMongoError as exc:
+        raise StoreError(f"could not {action}: {_shortened(str(exc))}") from exc
+    except BSONError as exc:
+        raise StoreDataError(f"could not {action}: {_shortened(str(exc))}") from exc
+
+
+def describe_bulk(error: BulkWriteError) -> str:
+    """The first thing that went wrong in a bulk write, without the documents in it."""
+    details: dict[str, Any] = dict(error.details or {})
+    concerns, writes = details.get("writeConcernErrors") or [], details.get("writeErrors") or []
+    if concerns:
+        return f"write concern not met: {_shortened(str(concerns[0].get('errmsg')))}"
+    if writes:
+        return f"{_shortened(str(writes[0].get('errmsg')))} (code {writes[0].get('code')})"
+    return "bulk write failed"
+
+
+def _shortened(words: str) -> str:
+    return words if len(words) <= _MESSAGE_CHARACTERS else words[:_MESSAGE_CHARACTERS] + "…"

@@ -1,0 +1,52 @@
+// A MongoDB protocol server for tests: FerretDB on its SQLite backend, loopback only.
+//
+// It is a module of its own because building FerretDB's own command needs version files that are not in the module.
+// SIGTERM and SIGINT stop it. What it does and does not do of MongoDB is written down in docs/decisions.
+package main
+
+import (
+	"context"
+	"flag"
+	"log"
+	"net"
+	"net/url"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"github.com/FerretDB/FerretDB/ferretdb"
+)
+
+func main() {
+	port := flag.Int("port", 27017, "TCP port on 127.0.0.1")
+	data := flag.String("data", "", "folder for the SQLite files; made if it is not there")
+	flag.Parse()
+	if err := run(*port, *data); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// run serves until a signal says stop.
+func run(port int, data string) error {
+	folder, err := filepath.Abs(data)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	server, err := ferretdb.New(&ferretdb.Config{
+		Listener:  ferretdb.ListenerConfig{TCP: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))},
+		Handler:   "sqlite",
+		SQLiteURL: (&url.URL{Scheme: "file", Path: folder + "/"}).String(),
+	})
+	if err != nil {
+		return err
+	}
+	log.Printf("serving on 127.0.0.1:%d from %s", port, folder)
+	return server.Run(ctx)
+}
