@@ -37,6 +37,7 @@ class Flushed:
     Attributes:
         frames: frames that got their ledger entry now.
         counted, duplicates, conflicts, unreadable: events.
+        flagged: events that counted although something about them is odd (the tallies' table `flags`).
         writer, first, last: the run of ledger entries; `last` is `first - 1` when there is none.
     """
 
@@ -48,6 +49,7 @@ class Flushed:
     duplicates: int = 0
     conflicts: int = 0
     unreadable: int = 0
+    flagged: int = 0
 
 
 @dataclass(slots=True)
@@ -108,6 +110,7 @@ class Flusher:
             duplicates=sorted_out.duplicates,
             conflicts=len(sorted_out.conflicts),
             unreadable=len(unreadable),
+            flagged=sum(_flags(entry.tally) for entry in appended if entry.tally is not None),
         )
 
     async def _claim(self, frames: Sequence[PreparedFrame], counted: float) -> dict[str, Owner]:
@@ -151,7 +154,14 @@ class Flusher:
                 if owner.hash != event.hash:
                     detail = f"{event.id} is stored with other content, by frame {owner.frame}"
                     result.conflicts.append(
-                        rejected(self._stream.name, "conflict", detail, frame.id, event.line, counted)
+                        rejected(
+                            self._stream.name,
+                            "conflict",
+                            detail,
+                            source=frame.id,
+                            body=event.line,
+                            first_seen=counted,
+                        )
                     )
                 elif owner.frame == frame.id and first:
                     owned.append(event)  # claimed now, or by an earlier attempt of this very frame
@@ -235,3 +245,7 @@ class Flusher:
             await self._broker.announce(message)
         except BrokerError as exc:
             log.info("not announced, the store has it", exchange=message.exchange, error=str(exc))
+
+
+def _flags(tally: Tally) -> int:
+    return sum(row[0] for day in tally.days.values() for row in day.tables.get("flags", {}).values())

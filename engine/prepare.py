@@ -42,7 +42,9 @@ async def prepare(frame: Frame, stream: Stream, store: Store, clock: Callable[[]
             event = stream.parse(line)
         except InvalidEventError as exc:
             reason = "undecodable" if isinstance(exc, UndecodableEventError) else "invalid"
-            prepared.rejected.append(rejected(stream.name, reason, str(exc), frame.id, line, clock()))
+            prepared.rejected.append(
+                rejected(stream.name, reason, str(exc), source=frame.id, body=line, first_seen=clock())
+            )
         else:
             prepared.events.append(event)
             prepared.encoded.append(store.encode(event, frame.id))
@@ -51,7 +53,7 @@ async def prepare(frame: Frame, stream: Stream, store: Store, clock: Callable[[]
     return prepared
 
 
-def rejected(stream: str, reason: str, detail: str, source: str, body: bytes, now: float) -> Rejected:
+def rejected(stream: str, reason: str, detail: str, *, source: str, body: bytes, first_seen: float) -> Rejected:
     """Something to be kept in `rejected`; the same bytes for the same reason get the same id."""
     digest = hashlib.blake2b(digest_size=16)
     for part in (stream.encode(), reason.encode(), body):
@@ -64,5 +66,5 @@ def rejected(stream: str, reason: str, detail: str, source: str, body: bytes, no
         detail=detail,
         source=source,
         body=body,
-        first_seen=now,
+        first_seen=first_seen,
     )
