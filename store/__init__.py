@@ -3,7 +3,9 @@
 - `store.protocol`: the `Store` protocol and the records that cross it
 - `store.mongo`: MongoDB (or what speaks its protocol) through Motor; `store.mongo_client` and `store.mongo_records` are
   its rooms for connections and errors, and for documents
-- `store.embedded`: SQLite in one file, for one machine; `store.sqlite_threads` is its room for threads and transactions
+- `store.embedded`: SQLite in one file, for one machine; `store.sqlite_thread` is its room for transactions, and
+  `store.sqlite_tables` for tables and rows
+- `store.codec`: tallies and heads as the text that both keep
 - `store.errors`: what can go wrong
 
 `connect` is the one way in.
@@ -60,4 +62,6 @@ async def connect(url: str) -> Store:
         from store.embedded import EmbeddedStore
 
         return await EmbeddedStore.open(rest)
-    raise ConfigurationError("the store must be mongodb://HOST:PORT/DATABASE, mongodb+srv://HOST/DATABASE or sqlite:PATH")
+    raise ConfigurationError(
+        "the store must be mongodb://HOST:PORT/DATABASE, mongodb+srv://HOST/DATABASE or sqlite:PATH"
+    )

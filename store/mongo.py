@@ -140,9 +140,7 @@ class MongoStore:
             taken |= {refused[index] for index in still_taken}
         return taken
 
-    async def _insert(
-        self, stream: str, records: Sequence[EventRecord], stored: float
-    ) -> tuple[set[int], list[int]]:
+    async def _insert(self, stream: str, records: Sequence[EventRecord], stored: float) -> tuple[set[int], list[int]]:
         """Insert records; the indexes whose id was taken, and of those that the server refused for their content."""
         if not records:
             return set(), []

@@ -1,0 +1,365 @@
+"""The Store protocol on SQLite: one file, for one machine, nothing to install.
+
+Every write is one transaction with `synchronous=FULL`, so it survives a kill and a power loss once it returned. One
+thread writes, another reads, so a read never waits for a write. A second process may open the same file at the same
+time, as `tillstream audit` does.
+
+Not here: threads and transactions (`store.sqlite_thread`), tables and rows (`store.sqlite_tables`).
+"""
+
+import asyncio
+import json
+import sqlite3
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from analytics import DayTally, encode_day, encode_tally
+from store.codec import day_from_text, head_from_text, head_to_text, tally_from_text
+from store.errors import StoreError
+from store.protocol import EncodedEvent, EventQuery, Head, LedgerEntry, Owner, Rejected, StoredEvent
+from store.sqlite_tables import (
+    insert_statement,
+    key_columns,
+    make_file,
+    make_stream,
+    page,
+    select,
+    stored_event,
+    table_of,
+)
+from store.sqlite_thread import SqliteThread
+from streams.base import Event
+
+#: Rows read at once by scans, and tallies dropped in one transaction: other work gets its turn in between.
+_CHUNK = 500
+_ENTRY = "frame, stream, writer, seq, tally, at"
+#: The writers of a stream by jumping from one to the next in the index, not by reading every entry.
+_WRITERS = """
+WITH RECURSIVE known (writer) AS (
+    SELECT min(writer) FROM ledger WHERE stream = :stream
+    UNION ALL
+    SELECT (SELECT min(writer) FROM ledger WHERE stream = :stream AND writer > known.writer) FROM known
+    WHERE known.writer IS NOT NULL
+)
+SELECT writer FROM known WHERE writer IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _EventRow:
+    """An event's columns but for `stored`, and its keys by name."""
+
+    id: str
+    frame: str
+    hash: str
+    day: str
+    received: float
+    body: bytes
+    keys: Mapping[str, str]
+
+
+class EmbeddedStore:
+    """A store in one SQLite file. Made by `store.connect`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer = SqliteThread(path, writes=True)
+        self._reader = SqliteThread(path, writes=False)
+        self._keys: dict[str, tuple[str, ...]] = {}
+
+    @classmethod
+    async def open(cls, path: str) -> "EmbeddedStore":
+        """Open a file, made if need be. Raises StoreError."""
+        absolute = Path(path).expanduser().absolute()
+        await asyncio.to_thread(make_file, absolute)
+        return cls(absolute)
+
+    async def prepare(self, stream: str, key_names: Sequence[str]) -> None:
+        """Make a stream's table and indexes; see the protocol."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            make_stream(connection, stream, key_names)
+
+        await self._writer.run(work)
+        self._keys.pop(stream, None)
+
+    def _names(self, connection: sqlite3.Connection, stream: str) -> tuple[str, ...] | None:
+        """The stream's key names; None when nobody prepared it yet, so that nothing is stored."""
+        names = self._keys.get(stream)
+        if names is None:
+            names = key_columns(connection, stream)
+            if names is not None:
+                self._keys[stream] = names
+        return names
+
+    # Events
+
+    def encode(self, event: Event, frame: str) -> EncodedEvent:
+        """An event as a row: its body is its line."""
+        row = _EventRow(event.id, frame, event.hash, event.day, float(event.received), event.line, event.keys)
+        return EncodedEvent(id=event.id, record=row)
+
+    async def insert_events(self, stream: str, events: Sequence[EncodedEvent], stored: float) -> set[int]:
+        """Insert what is not there, all in one transaction; see the protocol."""
+
+        def work(connection: sqlite3.Connection) -> set[int]:
+            names = self._names(connection, stream)
+            if names is None:
+                raise StoreError(f"{self._path}: the stream {stream} is not prepared")
+            statement = insert_statement(stream, names)
+            cursor = connection.cursor()
+            taken = set()
+            for index, event in enumerate(events):
+                row: _EventRow = event.record
+                values = (row.id, row.frame, row.hash, row.day, row.received, stored, row.body)
+                cursor.execute(statement, values + tuple(row.keys.get(name) for name in names))
+                if cursor.rowcount == 0:
+                    taken.add(index)
+            return taken
+
+        return await self._writer.run(work) if events else set()
+
+    async def owners(self, stream: str, ids: Sequence[str]) -> dict[str, Owner]:
+        """Owners by id."""
+
+        def work(connection: sqlite3.Connection) -> dict[str, Owner]:
+            if self._names(connection, stream) is None:
+                return {}
+            rows = connection.execute(
+                f"SELECT id, frame, hash FROM {table_of(stream)} WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608 - the name is checked
+                (json.dumps(list(ids)),),
+            )
+            return {id: Owner(frame, hash) for id, frame, hash in rows}
+
+        return await self._reader.run(work)
+
+    async def event(self, stream: str, id: str) -> StoredEvent | None:
+        """One stored event."""
+        found = await self._select(stream, "WHERE id = ?", [id])
+        return found[0][1] if found else None
+
+    async def events(self, stream: str, query: EventQuery) -> list[StoredEvent]:
+        """A page of stored events."""
+
+        def work(connection: sqlite3.Connection) -> list[StoredEvent]:
+            names = self._names(connection, stream)
+            end = None if names is None else page(query, names)
+            if names is None or end is None:
+                return []
+            return [stored_event(row, names) for row in connection.execute(select(stream, names, end[0]), end[1])]
+
+        return await self._reader.run(work)
+
+    async def scan_events(self, stream: str) -> AsyncIterator[StoredEvent]:
+        """All stored events, in the order of their rows."""
+        after = 0
+        while found := await self._select(stream, "WHERE rowid > ? ORDER BY rowid LIMIT ?", [after, _CHUNK]):
+            for _, event in found:
+                yield event
+            after = found[-1][0]
+
+    async def _select(self, stream: str, rest: str, values: Sequence[Any]) -> list[tuple[int, StoredEvent]]:
+        def work(connection: sqlite3.Connection) -> list[tuple[int, StoredEvent]]:
+            names = self._names(connection, stream)
+            if names is None:
+                return []
+            rows = connection.execute(select(stream, names, rest), values)
+            return [(row[0], stored_event(row, names)) for row in rows]
+
+        return await self._reader.run(work)
+
+    # Ledger
+
+    async def append(self, entries: Sequence[LedgerEntry]) -> int:
+        """Append in order up to the first that is taken; see the protocol."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            for index, entry in enumerate(entries):
+                tally = None if entry.tally is None else encode_tally(entry.tally).decode()
+                done = connection.execute(
+                    f"INSERT INTO ledger ({_ENTRY}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    (entry.frame, entry.stream, entry.writer, entry.seq, tally, float(entry.at)),
+                )
+                if done.rowcount == 0:
+                    return index
+            return len(entries)
+
+        return await self._writer.run(work) if entries else 0
+
+    async def entry(self, stream: str, frame: str) -> LedgerEntry | None:
+        """The ledger entry of a frame."""
+
+        def work(connection: sqlite3.Connection) -> LedgerEntry | None:
+            statement = f"SELECT {_ENTRY} FROM ledger WHERE frame = ? AND stream = ?"
+            row = connection.execute(statement, (frame, stream)).fetchone()
+            return None if row is None else _entry(row)
+
+        return await self._reader.run(work)
+
+    async def ledger_after(self, stream: str, offsets: Mapping[str, int]) -> list[LedgerEntry]:
+        """Entries past the offsets, writer by writer, in one snapshot."""
+
+        def work(connection: sqlite3.Connection) -> list[LedgerEntry]:
+            statement = f"SELECT {_ENTRY} FROM ledger WHERE stream = ? AND writer = ? AND seq > ? ORDER BY seq"
+            found: list[LedgerEntry] = []
+            for (writer,) in connection.execute(_WRITERS, {"stream": stream}).fetchall():
+                found += map(_entry, connection.execute(statement, (stream, writer, offsets.get(writer, 0))))
+            return found
+
+        return await self._reader.run(work)
+
+    async def scan_ledger(self, stream: str) -> AsyncIterator[LedgerEntry]:
+        """All ledger entries, in the order of their rows."""
+        after = 0
+        while found := await self._reader.run(partial(_ledger_page, stream, after)):
+            for _, entry in found:
+                yield entry
+            after = found[-1][0]
+
+    # Checkpoints
+
+    async def head(self, stream: str) -> Head | None:
+        """The stream's head."""
+
+        def work(connection: sqlite3.Connection) -> Head | None:
+            row = connection.execute("SELECT version, state FROM checkpoints WHERE stream = ?", (stream,)).fetchone()
+            return None if row is None else head_from_text(stream, row[0], row[1])
+
+        return await self._reader.run(work)
+
+    async def write_day(self, stream: str, day: str, tally: DayTally) -> str:
+        """Write a new day document."""
+        id = f"{stream}:{day}:{uuid.uuid4().hex}"
+        values = (id, stream, day, encode_day(tally).decode(), time.time())
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT INTO days (id, stream, day, tally, at) VALUES (?, ?, ?, ?, ?)", values)
+
+        await self._writer.run(work)
+        return id
+
+    async def read_day(self, stream: str, document: str) -> DayTally | None:
+        """Read a day document."""
+
+        def work(connection: sqlite3.Connection) -> DayTally | None:
+            row = connection.execute("SELECT tally FROM days WHERE id = ?", (document,)).fetchone()
+            return None if row is None else day_from_text(document, row[0])
+
+        return await self._reader.run(work)
+
+    async def swap_head(self, head: Head) -> bool:
+        """Compare and set the head's version; see the protocol."""
+        state = head_to_text(head)
+
+        def work(connection: sqlite3.Connection) -> bool:
+            if head.version == 1:
+                done = connection.execute(
+                    "INSERT INTO checkpoints (stream, version, state) VALUES (?, 1, ?) ON CONFLICT DO NOTHING",
+                    (head.stream, state),
+                )
+            else:
+                done = connection.execute(
+                    "UPDATE checkpoints SET version = ?, state = ? WHERE stream = ? AND version = ?",
+                    (head.version, state, head.stream, head.version - 1),
+                )
+            return done.rowcount == 1
+
+        return await self._writer.run(work)
+
+    async def tidy(self, head: Head, *, tallies_before: float, days_before: float) -> None:
+        """Drop old tallies, a few at a time, and old day documents; see the protocol."""
+
+        def old_tallies(connection: sqlite3.Connection) -> list[int]:
+            rows = connection.execute(
+                "SELECT rowid, writer, seq FROM ledger INDEXED BY ledger_kept "
+                "WHERE stream = ? AND tally IS NOT NULL AND at < ?",
+                (head.stream, tallies_before),
+            )
+            return [rowid for rowid, writer, seq in rows if seq <= head.offsets.get(writer, 0)]
+
+        dropped = await self._reader.run(old_tallies)
+        for start in range(0, len(dropped), _CHUNK):
+            await self._writer.run(partial(_drop_tallies, dropped[start : start + _CHUNK]))
+
+        def drop_days(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "DELETE FROM days WHERE stream = ? AND at < ? AND id NOT IN (SELECT value FROM json_each(?))",
+                (head.stream, days_before, json.dumps([*head.days.values()])),
+            )
+
+        await self._writer.run(drop_days)
+
+    # Rejected
+
+    async def reject(self, items: Sequence[Rejected]) -> None:
+        """Insert what is not there yet."""
+        rows = [
+            (one.id, one.stream, one.reason, one.detail, one.source, one.body, float(one.first_seen)) for one in items
+        ]
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "INSERT INTO rejected (id, stream, reason, detail, source, body, first_seen) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+                rows,
+            )
+
+        if rows:
+            await self._writer.run(work)
+
+    async def rejected(self, stream: str, *, after: str | None = None, limit: int = 100) -> list[Rejected]:
+        """A page of rejected items."""
+
+        def work(connection: sqlite3.Connection) -> list[Rejected]:
+            rows = connection.execute(
+                "SELECT id, stream, reason, detail, source, body, first_seen FROM rejected "
+                "WHERE stream = ? AND id > ? ORDER BY id LIMIT ?",
+                (stream, after or "", limit),
+            )
+            names = ("id", "stream", "reason", "detail", "source", "body", "first_seen")
+            return [Rejected(**dict(zip(names, row, strict=True))) for row in rows]
+
+        return await self._reader.run(work)
+
+    async def rejected_count(self, stream: str) -> dict[str, int]:
+        """Rejected items by reason."""
+
+        def work(connection: sqlite3.Connection) -> dict[str, int]:
+            statement = "SELECT reason, count(*) FROM rejected WHERE stream = ? GROUP BY reason"
+            return dict(connection.execute(statement, (stream,)).fetchall())
+
+        return await self._reader.run(work)
+
+    # The file
+
+    async def ping(self) -> None:
+        """Read something from the file."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("SELECT count(*) FROM checkpoints").fetchone()
+
+        await self._reader.run(work)
+
+    async def close(self) -> None:
+        """Finish what was asked for, then close the file."""
+        await self._writer.close()
+        await self._reader.close()
+
+
+def _entry(row: Sequence[Any]) -> LedgerEntry:
+    frame, stream, writer, seq, tally, at = row
+    return LedgerEntry(frame=frame, stream=stream, writer=writer, seq=seq, tally=tally_from_text(frame, tally), at=at)
+
+
+def _ledger_page(stream: str, after: int, connection: sqlite3.Connection) -> list[tuple[int, LedgerEntry]]:
+    statement = f"SELECT {_ENTRY}, rowid FROM ledger WHERE stream = ? AND rowid > ? ORDER BY rowid LIMIT {_CHUNK}"
+    return [(row[-1], _entry(row[:-1])) for row in connection.execute(statement, (stream, after))]
+
+
+def _drop_tallies(rows: Sequence[int], connection: sqlite3.Connection) -> None:
+    connection.executemany("UPDATE ledger SET tally = NULL WHERE rowid = ?", [(row,) for row in rows])
