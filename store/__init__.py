@@ -54,12 +54,11 @@ async def connect(url: str) -> Store:
     """
     scheme, _, rest = url.partition(":")
     if scheme in ("mongodb", "mongodb+srv"):
-        # Imported when needed: the embedded store works without Motor installed.
-        from store.mongo import MongoStore
+        from store.mongo import MongoStore  # noqa: PLC0415 - the embedded store works without Motor's weight
 
         return MongoStore.open(url)
     if scheme == "sqlite" and rest:
-        from store.embedded import EmbeddedStore
+        from store.embedded import EmbeddedStore  # noqa: PLC0415 - as above, the other way round
 
         return await EmbeddedStore.open(rest)
     raise ConfigurationError(

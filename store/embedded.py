@@ -37,7 +37,8 @@ from streams.base import Event
 
 #: Rows read at once by scans, and tallies dropped in one transaction: other work gets its turn in between.
 _CHUNK = 500
-_ENTRY = "frame, stream, writer, seq, tally, at"
+_APPEND = "INSERT INTO ledger (frame, stream, writer, seq, tally, at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_ENTRIES = "SELECT frame, stream, writer, seq, tally, at, rowid FROM ledger"
 #: The writers of a stream by jumping from one to the next in the index, not by reading every entry.
 _WRITERS = """
 WITH RECURSIVE known (writer) AS (
@@ -75,9 +76,7 @@ class EmbeddedStore:
     @classmethod
     async def open(cls, path: str) -> "EmbeddedStore":
         """Open a file, made if need be. Raises StoreError."""
-        absolute = Path(path).expanduser().absolute()
-        await asyncio.to_thread(make_file, absolute)
-        return cls(absolute)
+        return cls(await asyncio.to_thread(make_file, path))
 
     async def prepare(self, stream: str, key_names: Sequence[str]) -> None:
         """Make a stream's table and indexes; see the protocol."""
@@ -134,7 +133,7 @@ class EmbeddedStore:
                 f"SELECT id, frame, hash FROM {table_of(stream)} WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608 - the name is checked
                 (json.dumps(list(ids)),),
             )
-            return {id: Owner(frame, hash) for id, frame, hash in rows}
+            return {row[0]: Owner(row[1], row[2]) for row in rows}
 
         return await self._reader.run(work)
 
@@ -182,7 +181,7 @@ class EmbeddedStore:
             for index, entry in enumerate(entries):
                 tally = None if entry.tally is None else encode_tally(entry.tally).decode()
                 done = connection.execute(
-                    f"INSERT INTO ledger ({_ENTRY}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    _APPEND,
                     (entry.frame, entry.stream, entry.writer, entry.seq, tally, float(entry.at)),
                 )
                 if done.rowcount == 0:
@@ -195,8 +194,7 @@ class EmbeddedStore:
         """The ledger entry of a frame."""
 
         def work(connection: sqlite3.Connection) -> LedgerEntry | None:
-            statement = f"SELECT {_ENTRY} FROM ledger WHERE frame = ? AND stream = ?"
-            row = connection.execute(statement, (frame, stream)).fetchone()
+            row = connection.execute(f"{_ENTRIES} WHERE frame = ? AND stream = ?", (frame, stream)).fetchone()
             return None if row is None else _entry(row)
 
         return await self._reader.run(work)
@@ -205,7 +203,7 @@ class EmbeddedStore:
         """Entries past the offsets, writer by writer, in one snapshot."""
 
         def work(connection: sqlite3.Connection) -> list[LedgerEntry]:
-            statement = f"SELECT {_ENTRY} FROM ledger WHERE stream = ? AND writer = ? AND seq > ? ORDER BY seq"
+            statement = f"{_ENTRIES} WHERE stream = ? AND writer = ? AND seq > ? ORDER BY seq"
             found: list[LedgerEntry] = []
             for (writer,) in connection.execute(_WRITERS, {"stream": stream}).fetchall():
                 found += map(_entry, connection.execute(statement, (stream, writer, offsets.get(writer, 0))))
@@ -234,20 +232,22 @@ class EmbeddedStore:
 
     async def write_day(self, stream: str, day: str, tally: DayTally) -> str:
         """Write a new day document."""
-        id = f"{stream}:{day}:{uuid.uuid4().hex}"
-        values = (id, stream, day, encode_day(tally).decode(), time.time())
+        document = f"{stream}:{day}:{uuid.uuid4().hex}"
+        values = (document, stream, day, encode_day(tally).decode(), time.time())
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("INSERT INTO days (id, stream, day, tally, at) VALUES (?, ?, ?, ?, ?)", values)
 
         await self._writer.run(work)
-        return id
+        return document
 
     async def read_day(self, stream: str, document: str) -> DayTally | None:
         """Read a day document."""
 
         def work(connection: sqlite3.Connection) -> DayTally | None:
-            row = connection.execute("SELECT tally FROM days WHERE id = ?", (document,)).fetchone()
+            row = connection.execute(
+                "SELECT tally FROM days WHERE id = ? AND stream = ?", (document, stream)
+            ).fetchone()
             return None if row is None else day_from_text(document, row[0])
 
         return await self._reader.run(work)
@@ -352,13 +352,15 @@ class EmbeddedStore:
 
 
 def _entry(row: Sequence[Any]) -> LedgerEntry:
-    frame, stream, writer, seq, tally, at = row
+    frame, stream, writer, seq, tally, at, _ = row
     return LedgerEntry(frame=frame, stream=stream, writer=writer, seq=seq, tally=tally_from_text(frame, tally), at=at)
 
 
 def _ledger_page(stream: str, after: int, connection: sqlite3.Connection) -> list[tuple[int, LedgerEntry]]:
-    statement = f"SELECT {_ENTRY}, rowid FROM ledger WHERE stream = ? AND rowid > ? ORDER BY rowid LIMIT {_CHUNK}"
-    return [(row[-1], _entry(row[:-1])) for row in connection.execute(statement, (stream, after))]
+    rows = connection.execute(
+        f"{_ENTRIES} WHERE stream = ? AND rowid > ? ORDER BY rowid LIMIT ?", (stream, after, _CHUNK)
+    )
+    return [(row[-1], _entry(row)) for row in rows]
 
 
 def _drop_tallies(rows: Sequence[int], connection: sqlite3.Connection) -> None:

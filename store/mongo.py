@@ -166,10 +166,10 @@ class MongoStore:
                 found = await collection.find({"_id": {"$in": wanted}}, fields).to_list(None)
             else:
                 found = []
-                for start in range(0, len(wanted), _LOOK_UPS):
-                    chunk = wanted[start : start + _LOOK_UPS]
-                    found += await asyncio.gather(*(collection.find_one({"_id": id}, fields) for id in chunk))
-        return {one["_id"]: Owner(one["frame"], one["hash"]) for one in found if one is not None}
+                for chunk in _chunks(wanted, _LOOK_UPS):
+                    answers = await asyncio.gather(*(collection.find_one({"_id": one}, fields) for one in chunk))
+                    found += [one for one in answers if one is not None]
+        return {one["_id"]: Owner(one["frame"], one["hash"]) for one in found}
 
     async def event(self, stream: str, id: str) -> StoredEvent | None:
         """One stored event."""
@@ -179,13 +179,15 @@ class MongoStore:
 
     async def events(self, stream: str, query: EventQuery) -> list[StoredEvent]:
         """A page of stored events."""
-        filter: dict[str, Any] = dict(query.keys)
+        conditions: dict[str, Any] = dict(query.keys)
         if query.day is not None:
-            filter["day"] = query.day
+            conditions["day"] = query.day
         if query.after is not None:
-            filter["_id"] = {"$gt": query.after}
+            conditions["_id"] = {"$gt": query.after}
         with translated(f"list events of {stream}"):
-            found = await self._collection(stream).find(filter).sort("_id", ASCENDING).limit(query.limit).to_list(None)
+            found = (
+                await self._collection(stream).find(conditions).sort("_id", ASCENDING).limit(query.limit).to_list(None)
+            )
         return [stored_event(one) for one in found]
 
     async def scan_events(self, stream: str) -> AsyncIterator[StoredEvent]:
@@ -246,17 +248,17 @@ class MongoStore:
 
     async def write_day(self, stream: str, day: str, tally: DayTally) -> str:
         """Write a new day document."""
-        id = f"{stream}:{day}:{uuid.uuid4().hex}"
-        document = {"_id": id, "stream": stream, "day": day, "tally": encode_day(tally).decode(), "at": time.time()}
+        name = f"{stream}:{day}:{uuid.uuid4().hex}"
+        document = {"_id": name, "stream": stream, "day": day, "tally": encode_day(tally).decode(), "at": time.time()}
         with translated(f"write the totals of {day}"):
             await self._collection(DAYS).insert_one(document)
-        return id
+        return name
 
     async def read_day(self, stream: str, document: str) -> DayTally | None:
         """Read a day document."""
         with translated("read a day's totals"):
             found = await self._collection(DAYS).find_one({"_id": document})
-        return None if found is None else day_from_text(document, found["tally"])
+        return None if found is None or found["stream"] != stream else day_from_text(document, found["tally"])
 
     async def swap_head(self, head: Head) -> bool:
         """Insert the head's next version, whose `_id` only one can insert; see the protocol.
@@ -310,8 +312,8 @@ class MongoStore:
     async def _drop_heads(self, head: Head) -> None:
         """Drop old versions one by one, in ascending order: `swap_head` relies on it."""
         checkpoints = self._collection(CHECKPOINTS)
-        filter = {"stream": head.stream, "version": {"$lte": head.version - _OLD_HEADS}}
-        for old in await checkpoints.find(filter, {"version": True}).sort("version", ASCENDING).to_list(None):
+        old_heads = {"stream": head.stream, "version": {"$lte": head.version - _OLD_HEADS}}
+        for old in await checkpoints.find(old_heads, {"version": True}).sort("version", ASCENDING).to_list(None):
             await checkpoints.delete_one({"_id": old["_id"]})
 
     # Rejected
@@ -329,16 +331,19 @@ class MongoStore:
 
     async def rejected(self, stream: str, *, after: str | None = None, limit: int = 100) -> list[Rejected]:
         """A page of rejected items."""
-        filter: dict[str, Any] = {"stream": stream}
+        conditions: dict[str, Any] = {"stream": stream}
         if after is not None:
-            filter["_id"] = {"$gt": after}
+            conditions["_id"] = {"$gt": after}
         with translated(f"list what {stream} rejected"):
-            found = await self._collection(REJECTED).find(filter).sort("_id", ASCENDING).limit(limit).to_list(None)
+            found = await self._collection(REJECTED).find(conditions).sort("_id", ASCENDING).limit(limit).to_list(None)
         return [rejected_of(one) for one in found]
 
     async def rejected_count(self, stream: str) -> dict[str, int]:
         """Rejected items by reason."""
-        steps = [{"$match": {"stream": stream}}, {"$group": {"_id": "$reason", "items": {"$sum": 1}}}]
+        steps: list[Mapping[str, Any]] = [
+            {"$match": {"stream": stream}},
+            {"$group": {"_id": "$reason", "items": {"$sum": 1}}},
+        ]
         with translated(f"count what {stream} rejected"):
             found = await self._collection(REJECTED).aggregate(steps).to_list(None)
         return {one["_id"]: int(one["items"]) for one in found}

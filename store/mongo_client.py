@@ -41,9 +41,8 @@ def open_client(url: str) -> tuple[_Client, str]:
     try:
         parsed = parse_uri(url)
         given = {name.lower() for name in parsed["options"]}
-        client: _Client = AsyncIOMotorClient(
-            url, appname="tillstream", **{name: limit for name, limit in _LIMITS.items() if name not in given}
-        )
+        limits: dict[str, Any] = {name: limit for name, limit in _LIMITS.items() if name not in given}
+        client: _Client = AsyncIOMotorClient(url, appname="tillstream", **limits)
     except (PyMongoError, ValueError) as exc:
         # Without its cause and its words: they may quote the part of the URL that they could not read.
         problem = type(exc).__name__

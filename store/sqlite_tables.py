@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from store.errors import StoreDataError
+from store.errors import StoreDataError, StoreUnavailableError
 from store.protocol import EventQuery, StoredEvent
 from store.sqlite_thread import connect, translate
 
@@ -37,8 +37,10 @@ _COLUMNS = ("id", "frame", "hash", "day", "received", "stored", "body")
 _KEY = "key_"
 
 
-def make_file(path: Path) -> None:
-    """Make the file and its tables if they are not there. Raises StoreError, StoreDataError for a newer file."""
+def make_file(name: str) -> Path:
+    """Make a file and its tables if they are not there; its absolute path. Raises StoreError, and its branch
+    StoreDataError for a newer file."""
+    path = Path(name).expanduser().absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = connect(path)
@@ -53,7 +55,8 @@ def make_file(path: Path) -> None:
     except sqlite3.Error as exc:
         raise translate(exc, path) from exc
     except OSError as exc:
-        raise StoreDataError(f"{path} cannot be made: {exc.strerror}") from exc
+        raise StoreUnavailableError(f"{path} cannot be made: {exc.strerror}") from exc
+    return path
 
 
 def make_stream(connection: sqlite3.Connection, stream: str, key_names: Sequence[str]) -> None:
@@ -97,7 +100,8 @@ def insert_statement(stream: str, names: Sequence[str]) -> str:
     """SQL that inserts one event unless its id is taken; values as in `_COLUMNS`, then the keys."""
     columns = [*_COLUMNS, *(f"{_KEY}{name}" for name in names)]
     marks = ", ".join("?" * len(columns))
-    return f"INSERT INTO {table_of(stream)} ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"
+    into = f"{table_of(stream)} ({', '.join(columns)})"
+    return f"INSERT INTO {into} VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - names are checked
 
 
 def select(stream: str, names: Sequence[str], rest: str) -> str:
@@ -126,14 +130,5 @@ def page(query: EventQuery, names: Sequence[str]) -> tuple[str, list[Any]] | Non
 
 def stored_event(row: Sequence[Any], names: Sequence[str]) -> StoredEvent:
     """Read a row of `select`."""
-    _, id, frame, hash, day, received, stored, body, *keys = row
-    return StoredEvent(
-        id=id,
-        frame=frame,
-        hash=hash,
-        day=day,
-        keys={name: value for name, value in zip(names, keys, strict=True) if value is not None},
-        received=received,
-        stored=stored,
-        body=body,
-    )
+    keys = {name: value for name, value in zip(names, row[8:], strict=True) if value is not None}
+    return StoredEvent(**dict(zip(_COLUMNS, row[1:8], strict=True)), keys=keys)

@@ -75,6 +75,13 @@ class _Call:
         self.result: Any = None
         self.error: BaseException | None = None
 
+    def fail(self, error: Exception, path: Path) -> None:
+        """Note why it failed; what SQLite raised is translated."""
+        self.error = error
+        if isinstance(error, sqlite3.Error):
+            self.error = translate(error, path)
+            self.error.__cause__ = error
+
     def settle(self) -> None:
         """Tell who waits; in the event loop."""
         if self.future.done():
@@ -154,10 +161,9 @@ class SqliteThread:
             for call in calls:
                 self._attempt(self._connection, call)
             self._connection.execute("COMMIT")
-        except Exception as exc:  # whatever it is, nothing was committed for certain and every caller must know
+        except Exception as exc:  # noqa: BLE001 - whatever it is, no commit is certain and every caller must know
             for call in calls:
-                call.error = translate(exc, self._path) if isinstance(exc, sqlite3.Error) else exc
-                call.error.__cause__ = exc if call.error is not exc else None
+                call.fail(exc, self._path)
             self._disconnect()
 
     def _attempt(self, connection: sqlite3.Connection, call: _Call) -> None:
@@ -169,9 +175,7 @@ class SqliteThread:
             if not connection.in_transaction:
                 raise
             connection.execute("ROLLBACK TO one")
-            call.error = translate(exc, self._path) if isinstance(exc, sqlite3.Error) else exc
-            if call.error is not exc:
-                call.error.__cause__ = exc
+            call.fail(exc, self._path)
         connection.execute("RELEASE one")
 
     def _report(self, calls: list[_Call]) -> None:
