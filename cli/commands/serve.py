@@ -1,0 +1,190 @@
+"""`up`, `entrypoint`, `worker`, `totals`: the commands that run until they are told to stop."""
+
+import asyncio
+import functools
+from collections.abc import Callable
+from typing import Annotated
+
+import structlog
+import typer
+
+from cli.options import takes_settings
+from cli.roles import (
+    entrypoint_config,
+    opened,
+    run_entrypoint,
+    shared_broker_needed,
+    totals_of,
+    worker_of,
+)
+from cli.settings import Settings
+from entrypoint import Bound, EntrypointConfig, supervise
+from runtime import Probes, Tasks, run, stop_event
+
+log = structlog.get_logger()
+
+_SHARED = ("broker", "store", "timezone")
+
+
+@takes_settings(
+    "data", "host", "port", "dashboard_host", "dashboard_port", "timezone", "currency", "tokens_file", "open",
+    "broker", "store",
+)  # fmt: skip
+def up(
+    settings: Settings,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Make receipts up and post them, to see something move.")
+    ] = False,
+    dashboard: Annotated[bool, typer.Option(help="Serve the dashboard, too.")] = True,
+    rate: Annotated[float, typer.Option(help="Receipts a second that --demo posts.", min=0.1, max=10_000)] = 20.0,
+) -> None:
+    """Run entrypoint, worker, totals and dashboard in one process.
+
+    Broker and store are files in the data folder, so nothing but Python packages is needed. Stop with Ctrl-C and start
+    again: nothing that was answered 202 is lost. With TILLSTREAM_BROKER and TILLSTREAM_STORE, the same on real servers.
+    """
+    run(_up(settings, demo=demo, dashboard=dashboard, rate=rate))
+
+
+async def _up(settings: Settings, *, demo: bool, dashboard: bool, rate: float) -> None:
+    from cli.demo import run_demo
+
+    with stop_event() as stop:
+        async with opened(settings) as parts, Tasks() as tasks:
+            # Each role has a stop of its own: intake ends first, then counting, then the totals with a last checkpoint.
+            stops = {role: asyncio.Event() for role in ("demo", "dashboard", "entrypoint", "worker", "totals")}
+            listening: asyncio.Future[Bound] = asyncio.get_running_loop().create_future()
+            running = {
+                "totals": tasks.start("totals", totals_of(parts).run(stops["totals"])),
+                "worker": tasks.start("worker", worker_of(parts).run(stops["worker"])),
+                "entrypoint": tasks.start(
+                    "entrypoint",
+                    run_entrypoint(
+                        parts,
+                        entrypoint_config(settings),
+                        stops["entrypoint"],
+                        on_ready=listening.set_result,
+                        registry=parts.registry,
+                    ),
+                ),
+            }
+            bound = await _listening(listening, running["entrypoint"])
+            log.info("receipts go to", url=f"{bound.url}/receipt", data=str(settings.data))
+            if dashboard:
+                from dashboard import DashboardConfig, Feed, serve_dashboard
+
+                feed = Feed(registry=parts.registry)
+                tasks.start("dashboard feed", feed.follow(parts.broker))
+                running["dashboard"] = tasks.start(
+                    "dashboard",
+                    serve_dashboard(
+                        DashboardConfig(
+                            host=settings.dashboard_host,
+                            port=settings.dashboard_port,
+                            open=settings.open,
+                            timezone=settings.timezone,
+                            currency=settings.currency,
+                            receipt_url=f"{bound.url}/receipt",
+                        ),
+                        feed,
+                        stops["dashboard"],
+                        on_ready=lambda url: log.info("the day, live", url=url),
+                    ),
+                )
+            if demo:
+                running["demo"] = tasks.start("demo", run_demo(settings, bound.url, rate, stops["demo"]))
+            await tasks.until(stop)
+            for role, asked in stops.items():
+                asked.set()
+                if role in running:
+                    await running[role]
+    log.info("stopped; everything accepted is in the data folder", data=str(settings.data))
+
+
+async def _listening(listening: "asyncio.Future[Bound]", entrypoint: "asyncio.Task[None]") -> Bound:
+    """Wait until the entrypoint listens; raise its error if it ends before."""
+    await asyncio.wait((listening, entrypoint), return_when=asyncio.FIRST_COMPLETED)
+    if not listening.done():
+        listening.cancel()
+        await entrypoint
+        raise AssertionError("the entrypoint ended before it listened")
+    return listening.result()
+
+
+@takes_settings(*_SHARED, "host", "port", "processes", "tokens_file", "open", "frames_in_flight", "frame_bytes")
+def entrypoint(settings: Settings) -> None:
+    """Run the HTTP entrypoint on a broker and a store that others share."""
+    shared_broker_needed(settings, "entrypoint")
+    run(_entrypoint(settings))
+
+
+async def _entrypoint(settings: Settings) -> None:
+    config = entrypoint_config(settings)
+    with stop_event() as stop:
+        if config.processes == 1:
+            await _serve_entrypoint(settings, config, stop, _say_where)
+        else:
+            child = functools.partial(_entrypoint_process, settings)
+            await supervise(config, child, stop=stop, on_ready=_say_where, broker_url=settings.broker)
+
+
+def _entrypoint_process(settings: Settings, config: EntrypointConfig, on_ready: Callable[[Bound], None]) -> None:
+    """One of several processes that share the port: the body of a spawned child."""
+    from runtime import configure_logging
+
+    configure_logging(settings.log_level, settings.log_format)
+
+    async def main() -> None:
+        with stop_event() as stop:
+            await _serve_entrypoint(settings, config, stop, on_ready)
+
+    run(main())
+
+
+async def _serve_entrypoint(
+    settings: Settings, config: EntrypointConfig, stop: asyncio.Event, on_ready: Callable[[Bound], None]
+) -> None:
+    async with opened(settings) as parts:
+        await run_entrypoint(parts, config, stop, on_ready)
+
+
+def _say_where(bound: Bound) -> None:
+    log.info("receipts go to", url=f"{bound.url}/receipt")
+
+
+@takes_settings(*_SHARED, "probes_host", "worker_probes_port", "prefetch", "flush_events", "flush_wait_ms")
+def worker(settings: Settings) -> None:
+    """Run one worker: it stores receipts and counts them. Run as many as you like, anywhere."""
+    shared_broker_needed(settings, "worker")
+    run(_worker(settings))
+
+
+async def _worker(settings: Settings) -> None:
+    with stop_event() as stop:
+        async with opened(settings) as parts:
+            role = worker_of(parts)
+            checks = {"broker": parts.broker.ping, "store": parts.store.ping, "worker": role.check}
+            probes = Probes(checks=checks, registry=parts.registry)
+            async with probes.serve(settings.probes_host, settings.worker_probes_port) as port:
+                log.info("working", queue=parts.topology.work.name, probes_port=port)
+                await role.run(stop)
+    log.info("stopped; what was not finished is back in the queue")
+
+
+@takes_settings(*_SHARED, "probes_host", "totals_probes_port", "sync_s", "checkpoint_s", "keep_tallies_days")
+def totals(settings: Settings) -> None:
+    """Run the totals: one process is active, further ones stand by."""
+    shared_broker_needed(settings, "totals")
+    run(_totals(settings))
+
+
+async def _totals(settings: Settings) -> None:
+    with stop_event() as stop:
+        async with opened(settings) as parts:
+            role = totals_of(parts)
+            checks = {"broker": parts.broker.ping, "store": parts.store.ping, "totals": role.check}
+            probes = Probes(checks=checks, registry=parts.registry)
+            async with probes.serve(settings.probes_host, settings.totals_probes_port) as port:
+                log.info("keeping totals", queue=parts.topology.partials.name, probes_port=port)
+                await role.run(stop)
+    log.info("stopped")

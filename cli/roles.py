@@ -1,0 +1,176 @@
+"""Composing the roles: settings in, running parts out. `cli.commands.serve` says which parts a process has."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+import broker as brokers
+import store as stores
+from broker.exchanges import Topology, receipts_topology
+from broker.protocol import Broker
+from cli.settings import Settings
+from engine import read_totals
+from entrypoint import Bound, EntrypointConfig, serve
+from runtime import Backoff
+from store.errors import StoreError
+from store.protocol import Store
+from streams import ConfigurationError, ReceiptStream
+from workers import TotalsConfig, TotalsKeeper, TotalsMetrics, Worker, WorkerConfig, WorkerMetrics
+
+log = structlog.get_logger()
+
+#: How long a starting process waits for a broker and a store that are starting, too.
+START_PATIENCE_S = 60.0
+_RETRY = Backoff(base_s=0.2, cap_s=3.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What every role stands on, open."""
+
+    settings: Settings
+    stream: ReceiptStream
+    topology: Topology
+    broker: Broker
+    store: Store
+    registry: CollectorRegistry
+
+
+def stream_of(settings: Settings) -> ReceiptStream:
+    """The stream that this system carries."""
+    return ReceiptStream(settings.timezone)
+
+
+def shared_broker_needed(settings: Settings, command: str) -> None:
+    """Refuse to run one role alone on the embedded broker, which serves one process."""
+    if settings.broker.startswith("sqlite:"):
+        raise ConfigurationError(
+            f"`tillstream {command}` needs a broker that processes can share: set TILLSTREAM_BROKER to amqp://…, "
+            "or run everything in one process with `tillstream up`"
+        )
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Parts]:
+    """Open broker and store, wait until both answer, and close them at the end, broker first.
+
+    Raises BrokerError or StoreError when they do not answer within START_PATIENCE_S.
+    """
+    for url in (settings.broker, settings.store):
+        if url.startswith("sqlite:"):
+            settings.data.mkdir(parents=True, exist_ok=True)
+    stream = stream_of(settings)
+    topology = receipts_topology(work_max_bytes=settings.work_max_bytes, delivery_limit=settings.delivery_limit)
+    store = await stores.connect(settings.store)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        await _until_it_answers(lambda: store.prepare(stream.name, stream.key_names))
+        broker = await brokers.connect(
+            settings.broker, topology, publish_timeout=settings.publish_timeout_s, wait=START_PATIENCE_S
+        )
+        stack.push_async_callback(broker.close)
+        yield Parts(
+            settings=settings,
+            stream=stream,
+            topology=topology,
+            broker=broker,
+            store=store,
+            registry=CollectorRegistry(),
+        )
+
+
+async def _until_it_answers(ask: Callable[[], Awaitable[None]]) -> None:
+    began = time.monotonic()
+    attempt = 0
+    while True:
+        try:
+            return await ask()
+        except StoreError as exc:
+            attempt += 1
+            if time.monotonic() - began > START_PATIENCE_S:
+                raise
+            delay = _RETRY.delay(attempt, random.random())
+            log.warning("the store does not answer yet", error=str(exc), delay_s=round(delay, 2))
+            await asyncio.sleep(delay)
+
+
+def worker_of(parts: Parts) -> Worker:
+    """A worker, ready to run."""
+    settings = parts.settings
+    return Worker(
+        WorkerConfig(
+            prefetch=settings.prefetch,
+            flush_events=settings.flush_events,
+            flush_wait_s=settings.flush_wait_ms / 1000,
+        ),
+        broker=parts.broker,
+        store=parts.store,
+        stream=parts.stream,
+        queue=parts.topology.work,
+        metrics=WorkerMetrics(parts.registry),
+    )
+
+
+def totals_of(parts: Parts) -> TotalsKeeper:
+    """A totals process's keeper, ready to run."""
+    settings = parts.settings
+    return TotalsKeeper(
+        TotalsConfig(
+            sync_s=settings.sync_s,
+            checkpoint_s=settings.checkpoint_s,
+            keep_tallies_s=settings.keep_tallies_days * 86_400,
+        ),
+        broker=parts.broker,
+        store=parts.store,
+        stream=parts.stream,
+        local=parts.stream.local,
+        topology=parts.topology,
+        metrics=TotalsMetrics(parts.registry),
+    )
+
+
+def entrypoint_config(settings: Settings) -> EntrypointConfig:
+    """The entrypoint's share of the settings."""
+    return EntrypointConfig(
+        host=settings.host,
+        port=settings.port,
+        processes=settings.processes,
+        tokens_file=settings.tokens_file,
+        open=settings.open,
+        body_max_bytes=settings.body_limit,
+        frames_in_flight=settings.frames_in_flight,
+        frame_max_bytes=settings.frame_bytes,
+        pending_max_events=settings.events_in_flight,
+    )
+
+
+async def run_entrypoint(
+    parts: Parts,
+    config: EntrypointConfig,
+    stop: asyncio.Event,
+    on_ready: Callable[[Bound], None],
+    registry: CollectorRegistry | None = None,
+) -> None:
+    """Serve HTTP until `stop` is set and what was accepted is safe."""
+
+    async def totals(day: str | None) -> Mapping[str, Any]:
+        return await read_totals(parts.store, parts.stream, day or parts.stream.local.day_of(time.time()))
+
+    await serve(
+        config,
+        broker=parts.broker,
+        store=parts.store,
+        stream=parts.stream,
+        stop=stop,
+        totals_reader=totals,
+        registry=registry,
+        on_ready=on_ready,
+    )
