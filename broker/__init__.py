@@ -1,0 +1,59 @@
+"""Moving messages: the front door.
+
+- `connect` gives a `Broker`, whatever carries the messages
+- `broker.protocol` says what every broker does, `broker.exchanges` what there is to publish to and consume from
+- `broker.frames` is the unit of publishing, `broker.group_commit` decides when one leaves
+- `broker.amqp` (RabbitMQ through aio-pika) and `broker.embedded` (SQLite) are the two implementations
+"""
+
+from broker.errors import BrokerError, BrokerUnavailableError
+from broker.exchanges import Topology, receipts_topology
+from broker.protocol import Broker, Consumer, Delivery, Message
+from streams.errors import ConfigurationError
+
+__all__ = [
+    "Broker",
+    "BrokerError",
+    "BrokerUnavailableError",
+    "Consumer",
+    "Delivery",
+    "Message",
+    "Topology",
+    "connect",
+    "receipts_topology",
+]
+
+
+async def connect(
+    url: str,
+    topology: Topology,
+    *,
+    publish_timeout: float = 10.0,
+    wait: float | None = 30.0,
+    name: str = "tillstream",
+) -> Broker:
+    """Open a broker and declare the topology there.
+
+    Arguments:
+        url: `amqp://user:password@host:port/vhost` (or `amqps:`), or `sqlite:PATH` for the embedded broker.
+        topology: every exchange and queue to be declared.
+        publish_timeout: seconds to wait for a confirm before its outcome counts as unknown (RabbitMQ only).
+        wait: how long to try while RabbitMQ cannot be reached, seconds; None for ever, 0 once.
+        name: how the connection is called in RabbitMQ's lists.
+    Raises:
+        BrokerUnavailableError: not reached within `wait`.
+        TopologyMismatchError: a queue is there with other arguments; the text names the argument.
+        BrokerError: RabbitMQ refuses the user or has no such vhost. Like a mismatch this is raised at once.
+        ConfigurationError: a URL that is none of these.
+    """
+    scheme, _, path = url.partition(":")
+    # Each implementation is imported only where it is used: the embedded one starts without aio-pika.
+    if scheme in {"amqp", "amqps"}:
+        from broker.amqp import AmqpBroker  # noqa: PLC0415
+
+        return await AmqpBroker.open(url, topology, publish_timeout=publish_timeout, wait=wait, name=name)
+    if scheme == "sqlite" and path:
+        from broker.embedded import EmbeddedBroker  # noqa: PLC0415
+
+        return await EmbeddedBroker.open(path, topology)
+    raise ConfigurationError("the broker's URL must begin with amqp://, amqps:// or sqlite:")

@@ -1,0 +1,207 @@
+"""A link: one connection to RabbitMQ that is kept, made again with back-off whenever it is lost.
+
+aio-pika's robust classes are not used: their consumers do not resume reliably after a reconnect or after the broker
+cancelled them. Here whoever uses a link sees each connection end, and starts afresh on the next.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import aio_pika
+import structlog
+from aio_pika.abc import ConnectionParameter
+from aiormq.abc import AbstractConnection
+from aiormq.channel import Channel
+from yarl import URL
+
+from broker.amqp_errors import reason, translated
+from broker.errors import BrokerError, BrokerUnavailableError
+from runtime.retry import Backoff
+from streams.errors import ConfigurationError
+
+log = structlog.get_logger()
+
+#: The broker drops a silent peer after two of them, the driver a silent broker after three.
+HEARTBEAT_SECONDS = 10
+#: For TCP, TLS and the AMQP handshake together.
+CONNECT_TIMEOUT_SECONDS = 10.0
+#: A broker that does not answer our goodbye is left without.
+CLOSE_TIMEOUT_SECONDS = 5.0
+#: Read ahead of the parser: several whole AMQP frames of 128 KiB (the default of 64 KiB pauses within each).
+READ_BUFFER_BYTES = 1024 * 1024
+
+RECONNECT = Backoff(base_s=0.1, cap_s=5.0)
+
+
+class _Connection(aio_pika.Connection):
+    """aio-pika's plain connection, with a read buffer that large frames fit in."""
+
+    PARAMETERS = (*aio_pika.Connection.PARAMETERS, ConnectionParameter(name="limit", parser=int, is_kwarg=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where the broker is, and how we introduce ourselves.
+
+    Attributes:
+        url: with user and password; never logged.
+        name: shown in the broker's list of connections.
+    """
+
+    url: URL
+    name: str
+
+    @classmethod
+    def parse(cls, url: str, name: str) -> "Endpoint":
+        """Read an `amqp:` or `amqps:` URL. Raises ConfigurationError, which does not repeat it (it has a password)."""
+        try:
+            parsed = URL(url)
+            host = parsed.host
+        except ValueError:
+            host = None
+        if not host:
+            raise ConfigurationError("the broker's URL is not of the form amqp://user:password@host:port/vhost")
+        if "heartbeat" not in parsed.query:
+            parsed = parsed.update_query(heartbeat=HEARTBEAT_SECONDS)
+        return cls(url=parsed, name=name)
+
+    def __str__(self) -> str:
+        host = self.url.host or ""
+        return f"{self.url.scheme}://{host}:{self.url.port or 5672}{self.url.path}"
+
+
+#: Makes a new connection ready for use; returns the channels that it cannot be without.
+Setup = Callable[[AbstractConnection], Awaitable[Sequence[Channel]]]
+
+
+class Link:
+    """One connection, kept.
+
+    When the connection, or one of the channels that `setup` returned, is lost, the link closes what is left, waits
+    (back-off with jitter) and connects again, until `close`.
+
+    Arguments:
+        endpoint: where to.
+        purpose: one word for the logs and the connection's name.
+        setup: run on every new connection before it counts as ready.
+    """
+
+    def __init__(self, endpoint: Endpoint, purpose: str, setup: Setup) -> None:
+        self._endpoint = endpoint
+        self._purpose = purpose
+        self._setup = setup
+        self._task: asyncio.Task[None] | None = None
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ready = asyncio.Event()
+        self._deadline: float | None = None
+        self.connection: AbstractConnection | None = None
+        self.channels: Sequence[Channel] = ()
+
+    async def open(self, wait: float | None) -> None:
+        """Connect for the first time, trying for `wait` seconds (None: for ever; 0: once).
+
+        Raises BrokerUnavailableError after that, and at once what waiting does not mend: a BrokerError for refused
+        credentials or a missing vhost, TopologyMismatchError. The link is closed then, as it is when cancelled.
+        """
+        loop = asyncio.get_running_loop()
+        self._deadline = None if wait is None else loop.time() + wait
+        self._task = loop.create_task(self._keep(), name=f"amqp link {self._purpose}")
+        try:
+            await self._opened
+        except BaseException:
+            await self.close()
+            raise
+
+    async def ready(self, timeout: float | None) -> AbstractConnection:
+        """The connection, as soon as there is one. Raises BrokerUnavailableError after `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                while (connection := self.connection) is None:
+                    if self._task is None or self._task.done():
+                        raise BrokerUnavailableError("the broker connection is closed")
+                    await self._ready.wait()
+        except TimeoutError as exc:
+            raise BrokerUnavailableError(f"not connected to {self._endpoint}") from exc
+        return connection
+
+    async def close(self) -> None:
+        """Close the connection, bounded, and stop making new ones. Calls under way on it fail."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        self._ready.set()  # whoever waits for a connection learns that there will be none
+
+    async def _keep(self) -> None:
+        failures = 0
+        while True:
+            try:
+                opened = await self._connect()
+                try:
+                    lost = await self._serve(opened)
+                finally:
+                    self.connection, self.channels = None, ()
+                    self._ready.clear()
+                    with suppress(BrokerError):
+                        async with translated("closing", CLOSE_TIMEOUT_SECONDS):
+                            await opened.close()
+                failures = 0
+                log.warning("broker connection lost, connecting again", link=self._purpose, error=lost)
+            except BrokerError as exc:
+                failures += 1
+                delay = RECONNECT.delay(failures, random.random())
+                if not self._opened.done() and self._hopeless(exc, delay):
+                    self._opened.set_exception(exc)
+                    return
+                log.warning(
+                    "broker unavailable, trying again", link=self._purpose, error=str(exc), delay_s=round(delay, 2)
+                )
+                await asyncio.sleep(delay)
+
+    def _hopeless(self, exc: BrokerError, delay: float) -> bool:
+        if not isinstance(exc, BrokerUnavailableError):
+            return True
+        return self._deadline is not None and asyncio.get_running_loop().time() + delay > self._deadline
+
+    async def _connect(self) -> aio_pika.abc.AbstractConnection:
+        async with translated(f"connecting to {self._endpoint}", CONNECT_TIMEOUT_SECONDS):
+            return await aio_pika.connect(
+                self._endpoint.url,
+                client_properties={"connection_name": f"{self._endpoint.name} {self._purpose}"},
+                connection_class=_Connection,
+                limit=READ_BUFFER_BYTES,
+            )
+
+    async def _serve(self, opened: aio_pika.abc.AbstractConnection) -> str:
+        """Offer a connection until it, or a channel it needs, is lost; returns why."""
+        if opened.transport is None:
+            raise BrokerUnavailableError(f"connecting to {self._endpoint}: lost at once")
+        connection = opened.transport.connection
+        async with translated(f"preparing {self._endpoint}", CONNECT_TIMEOUT_SECONDS):
+            self.channels = await self._setup(connection)
+        ends = [connection.closing, *(channel.closing for channel in self.channels)]
+        self.connection = connection
+        self._ready.set()
+        if not self._opened.done():
+            self._opened.set_result(None)
+        log.debug("broker connected", link=self._purpose, broker=str(self._endpoint))
+        done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        causes = [end.exception() for end in done if not end.cancelled()]
+        return next((reason(cause) for cause in causes if cause), "closed")
+
+
+def stalled(connection: AbstractConnection) -> bool:
+    """Whether the broker asked us to stop publishing.
+
+    The driver says so only through `ready()`, which then waits; so run it up to its first wait (about a microsecond).
+    """
+    waiting = connection.ready()
+    try:
+        waiting.send(None)
+    except StopIteration:
+        return False
+    finally:
+        waiting.close()
+    return True
