@@ -23,6 +23,10 @@ class BrokerFullError(BrokerError):
     """The broker refused the message because a queue is at its limit; it was not taken."""
 
 
+class OverloadedError(BrokerError):
+    """More is waiting for the broker here than we want to hold; nothing was sent. Trying again later is safe."""
+
+
 class UnroutableError(BrokerError):
     """No queue is bound for this exchange and routing key; the message was not taken."""
 

@@ -1,0 +1,389 @@
+"""The description of the HTTP interface for programs: OpenAPI 3.1, served as /openapi.json.
+
+Kept by hand beside the handlers; a test compares it with the routes and with what they answer.
+"""
+
+from typing import Any
+
+import msgspec
+
+from entrypoint.problems import CONTENT_TYPE as PROBLEM_TYPE
+from entrypoint.problems import PROBLEM_TYPES, ProblemType
+
+_VERSION = "1"
+
+_RECEIPT_EXAMPLE = {
+    "cashReceiptID": 40213,
+    "storeID": 612,
+    "terminalID": 3,
+    "agentID": 7,
+    "customerID": 85320,
+    "date": "2026-11-18 11:06:40",
+    "lines": [
+        {
+            "lineNumber": 1,
+            "productCode": "00000017",
+            "productDescription": "Baguette tradition",
+            "productCategoryCode": "E",
+            "productCategoryName": "Pain",
+            "quantity": 2,
+            "unitOfMeasure": "piece",
+            "unitPrice": 1.14,
+            "creditAmount": 2.28,
+            "taxPercentage": 5.5,
+            "settlementAmount": 2.41,
+        }
+    ],
+    "documentTotal": {"taxPayable": 0.13, "netTotal": 2.28, "grossTotal": 2.41},
+    "settlements": [{"settlementAmount": 2.41, "paymentMechanism": "CB"}],
+}
+_FRAME_EXAMPLE = "1f8a5f7c6f4e0d3b9a2c4e6f8091a2b3"
+_ID_EXAMPLE = "612:3:2026-11-18T11.06.40:40213"
+
+_IDENTIFIER = {
+    "description": "An integer or a string; compared as strings.",
+    "oneOf": [{"type": "integer", "format": "int64"}, {"type": "string", "minLength": 1, "maxLength": 128}],
+}
+_AMOUNT = {
+    "description": "A decimal number from -10^9 to 10^9, exact to 1/10000; also taken as text. Negative is a return.",
+    "oneOf": [{"type": "number", "minimum": -1e9, "maximum": 1e9}, {"type": "string"}],
+}
+
+
+def _object(properties: dict[str, Any], optional: tuple[str, ...] = (), description: str = "") -> dict[str, Any]:
+    return {
+        "type": "object",
+        **({"description": description} if description else {}),
+        "required": [name for name in properties if name not in optional],
+        "properties": properties,
+    }
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _schemas() -> dict[str, Any]:
+    text = {"type": "string"}
+    amount, identifier = _ref("Amount"), _ref("Identifier")
+    count = {"type": "integer", "minimum": 0}
+    epoch = {"type": "number", "description": "Seconds since 1970-01-01T00:00:00Z."}
+    day = {"type": "string", "format": "date"}
+    number = {"type": "number", "description": "An exact decimal with two digits."}
+    line = {
+        "lineNumber": {"type": "integer", "minimum": 0, "maximum": 1_000_000},
+        "productCode": identifier,
+        "productDescription": text,
+        "productCategoryCode": identifier,
+        "productCategoryName": text,
+        "quantity": amount,
+        "unitOfMeasure": text,
+        "unitPrice": amount,
+        "creditAmount": amount,
+        "taxPercentage": amount,
+        "settlementAmount": {**amount, "description": "What category sales are summed of."},
+    }
+    receipt = {
+        "cashReceiptID": identifier,
+        "storeID": identifier,
+        "terminalID": identifier,
+        "agentID": {"anyOf": [identifier, {"type": "null"}]},
+        "customerID": {"anyOf": [identifier, {"type": "null"}]},
+        "date": {
+            "type": "string",
+            "description": "Local time of the shop, `YYYY-MM-DD HH:MM:SS`, or RFC 3339. Its day is the business day.",
+        },
+        "lines": {"type": "array", "maxItems": 1000, "items": _ref("Line")},
+        "documentTotal": _object({"grossTotal": amount, "taxPayable": amount, "netTotal": amount}),
+        "settlements": {
+            "type": "array",
+            "maxItems": 1000,
+            "items": _object({"paymentMechanism": text, "settlementAmount": amount}),
+        },
+    }
+    rows = {"type": "object", "additionalProperties": _object({"sum": number, "count": count})}
+    return {
+        "Identifier": _IDENTIFIER,
+        "Amount": _AMOUNT,
+        "Line": _object(line, description="One line of a receipt."),
+        "Receipt": {
+            **_object(
+                receipt,
+                ("agentID", "customerID"),
+                "A receipt as a till sends it. Unknown fields are kept. What makes two receipts the same one is "
+                "storeID, terminalID, date and cashReceiptID: sending one again changes nothing.",
+            ),
+            "examples": [_RECEIPT_EXAMPLE],
+        },
+        "Accepted": {
+            **_object(
+                {
+                    "accepted": {"type": "integer", "minimum": 1, "description": "Events in this request."},
+                    "frame": {
+                        "type": "string",
+                        "pattern": "^[0-9a-f]{32}$",
+                        "description": "The broker message that they are in, together with those of other requests.",
+                    },
+                }
+            ),
+            "examples": [{"accepted": 1, "frame": _FRAME_EXAMPLE}],
+        },
+        "StoredReceipt": _object(
+            {
+                "id": {"type": "string", "examples": [_ID_EXAMPLE]},
+                "frame": {"type": "string", "description": "The frame that stored it first."},
+                "day": day,
+                "received": epoch,
+                "stored": epoch,
+                "receipt": _ref("Receipt"),
+            }
+        ),
+        "StoredReceipts": _object(
+            {
+                "receipts": {"type": "array", "items": _ref("StoredReceipt")},
+                "next": {
+                    "type": ["string", "null"],
+                    "description": "Pass it as `after` for the page behind this one; null at the end.",
+                },
+            }
+        ),
+        "Totals": _object(
+            {
+                "stream": {"type": "string", "const": "receipts"},
+                "day": day,
+                "sum": {**number, "description": "Revenue: the sum of `documentTotal.grossTotal`."},
+                "count": count,
+                "categories": {
+                    "type": "object",
+                    "additionalProperties": _object({"sum": number, "quantity": {"type": "number"}, "lines": count}),
+                },
+                "stores": rows,
+                "payments": rows,
+                "minutes": {
+                    **rows,
+                    "description": "By the receipts' own local time, `HH:MM`.",
+                },
+                "mismatched": {**count, "description": "Receipts whose lines do not add up to their total."},
+                "revision": {**count, "description": "Ledger entries that are counted."},
+                "asOf": epoch,
+            },
+            ("lines",),
+        ),
+        "Problem": _object(
+            {
+                "type": {"type": "string", "format": "uri-reference"},
+                "title": text,
+                "status": {"type": "integer"},
+                "detail": text,
+                "errors": {
+                    "type": "array",
+                    "maxItems": 100,
+                    "description": "What is wrong with which event, where events are invalid.",
+                    "items": _object(
+                        {
+                            "event": {"type": "integer", "description": "Index in the request, from 0."},
+                            "field": {"type": "string", "examples": ["$.lines[0].quantity"]},
+                            "expected": text,
+                        }
+                    ),
+                },
+            },
+            ("errors",),
+            "RFC 9457.",
+        ),
+    }
+
+
+def _problems(*statuses: int) -> dict[str, Any]:
+    """Responses for the problem types of these statuses, and for those that any request may meet."""
+    by_status: dict[int, list[ProblemType]] = {}
+    for kind in PROBLEM_TYPES:
+        by_status.setdefault(kind.status, []).append(kind)
+    responses: dict[str, Any] = {}
+    for status in sorted({*statuses, 500}):
+        kinds = by_status[status]
+        headers: dict[str, Any] = {}
+        if any(kind.retry_after_seconds for kind in kinds):
+            headers["Retry-After"] = {"schema": {"type": "integer"}, "description": "Seconds to wait."}
+        responses[str(status)] = {
+            "description": " / ".join(kind.title for kind in kinds),
+            **({"headers": headers} if headers else {}),
+            "content": {PROBLEM_TYPE: {"schema": _ref("Problem")}},
+        }
+    return responses
+
+
+def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _text(description: str, content_type: str) -> dict[str, Any]:
+    return {"description": description, "content": {content_type: {"schema": {"type": "string"}}}}
+
+
+def _query(name: str, description: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": schema or {"type": "string"}}
+
+
+def _post(operation: str) -> dict[str, Any]:
+    lines = msgspec.json.encode(_RECEIPT_EXAMPLE).decode()
+    return {
+        "operationId": operation,
+        "tags": ["Sending"],
+        "summary": "Send one or more receipts",
+        "description": (
+            "Answered when the broker has confirmed them. A request is taken whole or refused whole; at most 10 MiB "
+            "after decompression, and 10,000 receipts. After a 503 or no answer send it again: a receipt that was "
+            "taken before is not counted twice."
+        ),
+        "parameters": [
+            {
+                "name": "Content-Encoding",
+                "in": "header",
+                "description": "`gzip`, where the body is compressed.",
+                "schema": {"type": "string", "enum": ["gzip", "identity"]},
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "oneOf": [
+                            _ref("Receipt"),
+                            {"type": "array", "items": _ref("Receipt"), "minItems": 1, "maxItems": 10_000},
+                        ]
+                    },
+                    "example": _RECEIPT_EXAMPLE,
+                },
+                "application/x-ndjson": {
+                    "schema": {"type": "string", "description": "One receipt a line."},
+                    "example": f"{lines}\n{lines}\n",
+                },
+                "application/gzip": {
+                    "schema": {"type": "string", "format": "binary", "description": "A `.gz` file of either."}
+                },
+            },
+        },
+        "responses": {
+            "202": _answer("Confirmed by the broker.", _ref("Accepted")),
+            **_problems(400, 401, 408, 413, 415, 503),
+        },
+        "security": [{}, {"token": []}],
+    }
+
+
+def _get(operation: str, tag: str, summary: str, answers: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"operationId": operation, "tags": [tag], "summary": summary, "responses": answers, **more}
+
+
+def _paths() -> dict[str, Any]:
+    token: dict[str, Any] = {"security": [{}, {"token": []}]}
+    day = {"name": "day", "in": "path", "required": True, "schema": {"type": "string", "format": "date"}}
+    identity = {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": _ID_EXAMPLE,
+    }
+    totals = {"200": _answer("Exact as of the request.", _ref("Totals")), **_problems(400, 401, 503)}
+    filters = [
+        _query("day", "Business day.", {"type": "string", "format": "date"}),
+        _query("store", "storeID."),
+        _query("terminal", "terminalID."),
+        _query("customer", "customerID."),
+        _query("receipt", "cashReceiptID."),
+        _query("after", "`next` of the page before."),
+        _query("limit", "Receipts on a page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
+    ]
+    status = _object({"status": {"type": "string"}})
+    return {
+        "/receipts": {
+            "post": _post("sendReceipts"),
+            "get": _get(
+                "listReceipts",
+                "Reading",
+                "List stored receipts",
+                {
+                    "200": _answer("A page, in the order of their ids.", _ref("StoredReceipts")),
+                    **_problems(400, 401, 503),
+                },
+                description="All filters that are given must hold.",
+                parameters=filters,
+                **token,
+            ),
+        },
+        "/receipt": {"post": _post("sendReceipt")},
+        "/receipts/{id}": {
+            "get": _get(
+                "readReceipt",
+                "Reading",
+                "One stored receipt",
+                {"200": _answer("The receipt.", _ref("StoredReceipt")), **_problems(400, 401, 404, 503)},
+                parameters=[identity],
+                **token,
+            )
+        },
+        "/totals": {"get": _get("readTotals", "Reading", "Totals of the current business day", totals, **token)},
+        "/totals/{day}": {
+            "get": _get("readTotalsOfDay", "Reading", "Totals of a business day", totals, parameters=[day], **token)
+        },
+        "/healthz": {"get": _get("isAlive", "Operating", "Alive", {"200": _answer("Alive.", status)})},
+        "/readyz": {
+            "get": _get(
+                "isReady",
+                "Operating",
+                "Ready: broker and store really answer",
+                {"200": _answer("Ready.", status), "503": _answer("Not ready, with what is not.", status)},
+            )
+        },
+        "/metrics": {
+            "get": _get("readMetrics", "Operating", "Metrics for Prometheus", {"200": _text("Metrics.", "text/plain")})
+        },
+        "/openapi.json": {
+            "get": _get(
+                "readDescription",
+                "Operating",
+                "This description",
+                {"200": _answer("OpenAPI 3.1.", {"type": "object"})},
+            )
+        },
+        "/docs": {
+            "get": _get("readDocs", "Operating", "This description as a page", {"200": _text("The page.", "text/html")})
+        },
+    }
+
+
+def openapi() -> dict[str, Any]:
+    """The whole document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tillstream",
+            "version": _VERSION,
+            "summary": "Takes receipts, counts each exactly once, and says what they add up to.",
+            "description": (
+                "Send receipts with `POST /receipts`. An answer of `202` says that they are safe: whatever is "
+                "restarted, they will be stored and counted exactly once. All errors are problem documents of RFC 9457."
+            ),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "tags": [{"name": "Sending"}, {"name": "Reading"}, {"name": "Operating"}],
+        "paths": _paths(),
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Needed where the entrypoint was given a tokens file.",
+                }
+            },
+        },
+    }
+
+
+def openapi_json() -> bytes:
+    """The whole document as JSON."""
+    return msgspec.json.format(msgspec.json.encode(openapi()), indent=2)

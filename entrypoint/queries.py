@@ -1,0 +1,133 @@
+"""Reading back: totals, and stored events. What is answered is the stored truth, never a cache."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import date
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from aiohttp import web
+
+from entrypoint.problems import INVALID_QUERY, NOT_FOUND, STORE_UNAVAILABLE, ProblemError
+from store.protocol import EventQuery, Store, StoredEvent
+from streams.base import Stream
+
+TotalsReader = Callable[[str | None], Awaitable[Mapping[str, Any]]]
+
+#: Events on a page, by default and at most.
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000
+#: A store that takes longer than this to answer a question is not there.
+_READ_SECONDS = 30.0
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class Queries:
+    """Answers GET requests about totals and events.
+
+    Arguments:
+        totals_reader: gives the totals of a business day, of the current one for None.
+    """
+
+    def __init__(self, *, store: Store, stream: Stream, totals_reader: TotalsReader) -> None:
+        self._store = store
+        self._stream = stream
+        self._totals_reader = totals_reader
+        self._parameters = ("day", *stream.key_names, "after", "limit")
+
+    async def totals(self, request: web.BaseRequest) -> web.Response:
+        """`/totals` and `/totals/{day}`."""
+        self._check_parameters(request, ())
+        text = request.rel_url.path.removeprefix("/totals").removeprefix("/")
+        day = _day(text) if text else None
+        async with _time_limit():
+            return _json(await self._totals_reader(day))
+
+    async def event(self, request: web.BaseRequest) -> web.Response:
+        """`/receipts/{id}`."""
+        self._check_parameters(request, ())
+        identity = unquote(request.rel_url.raw_path.rpartition("/")[2])
+        async with _time_limit():
+            event = await self._store.event(self._stream.name, identity)
+        if event is None:
+            raise ProblemError(NOT_FOUND, f"no event is stored under the id {identity[:300]}")
+        return _json(_shown(event))
+
+    async def events(self, request: web.BaseRequest) -> web.Response:
+        """`/receipts?…`: one more than the page is asked for, so that `next` is there only if there is more."""
+        given = self._check_parameters(request, self._parameters)
+        limit = _limit(given.get("limit"))
+        query = EventQuery(
+            day=_day(given["day"]) if "day" in given else None,
+            keys={name: given[name] for name in self._stream.key_names if name in given},
+            after=given.get("after"),
+            limit=limit + 1,
+        )
+        async with _time_limit():
+            found = await self._store.events(self._stream.name, query)
+        page = found[:limit]
+        return _json(
+            {
+                self._stream.name: [_shown(event) for event in page],
+                "next": page[-1].id if len(found) > limit else None,
+            }
+        )
+
+    def _check_parameters(self, request: web.BaseRequest, known: tuple[str, ...]) -> dict[str, str]:
+        given: dict[str, str] = {}
+        for name, value in request.query.items():
+            if name not in known:
+                expected = f"one of {', '.join(known)}" if known else "none here"
+                raise ProblemError(INVALID_QUERY, f"unknown query parameter {name[:100]!r}, expected {expected}")
+            if name in given:
+                raise ProblemError(INVALID_QUERY, f"the query parameter {name!r} is given twice")
+            given[name] = value
+        return given
+
+
+def _shown(event: StoredEvent) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "frame": event.frame,
+        "day": event.day,
+        "received": event.received,
+        "stored": event.stored,
+        "receipt": msgspec.Raw(event.body),
+    }
+
+
+def _day(text: str) -> str:
+    try:
+        if _DAY.fullmatch(text) is None:
+            raise ValueError
+        date.fromisoformat(text)
+    except ValueError:
+        raise ProblemError(INVALID_QUERY, f"expected a day as YYYY-MM-DD, got {text[:40]!r}") from None
+    return text
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= MAX_LIMIT):
+        raise ProblemError(INVALID_QUERY, f"expected a limit from 1 to {MAX_LIMIT}, got {text[:40]!r}")
+    return int(text)
+
+
+def _json(value: object) -> web.Response:
+    return web.Response(body=_encode(value) + b"\n", content_type="application/json")
+
+
+@asynccontextmanager
+async def _time_limit() -> AsyncIterator[None]:
+    """A time limit whose end is a problem, as a store that does not answer is."""
+    try:
+        async with asyncio.timeout(_READ_SECONDS):
+            yield
+    except TimeoutError:
+        raise ProblemError(STORE_UNAVAILABLE, f"no answer within {_READ_SECONDS:g} s") from None
