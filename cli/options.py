@@ -60,12 +60,14 @@ def takes_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
             if parameter.annotation not in (Settings, Loaded)
         ]
         parameters += [
-            inspect.Parameter(_parameter(row), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(row))
+            inspect.Parameter(
+                _parameter(row), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(row)
+            )
             for row in rows
         ]
-        command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # what typer reads
+        command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        del command.__wrapped__  # type: ignore[attr-defined]  # or inspect and typer would look through to the original
+        del command.__wrapped__  # or inspect and typer would look through to the original
         return command
 
     return decorate

@@ -219,8 +219,10 @@ def _unknown(environ: Mapping[str, str]) -> list[str]:
     lines = []
     for name in sorted(environ):
         if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.6)
-            lines.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
+            # Without what they all begin with, which would make any two of them alike.
+            bare = {each.removeprefix(PREFIX) for each in known}
+            near = difflib.get_close_matches(name.removeprefix(PREFIX), bare, n=1)
+            lines.append(f"{name} is not a setting" + (f"; did you mean {PREFIX}{near[0]}?" if near else ""))
     return lines
 
 
@@ -232,3 +234,10 @@ def settings_table() -> str:
         default = f"`{row.default.replace('{data}', '<data>')}`" if row.default else "none"
         lines.append(f"| `{row.variable}` | `{row.flag}` | {row.doc} ({row.kind}){secret} | {default} |")
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    # Writes the table to the documentation.
+    document = Path(__file__).parents[1] / "docs" / "settings.md"
+    written_by_hand = document.read_text("utf-8").split("| variable |", maxsplit=1)[0]
+    document.write_text(written_by_hand + settings_table(), "utf-8")

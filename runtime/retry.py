@@ -8,7 +8,9 @@ _MAX_DOUBLINGS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Delays that double from `base_s` up to `cap_s`, each shortened by a random part, so that many don't retry at once.
+    """Delays that double from `base_s` up to `cap_s`, each shortened by a random part.
+
+    So that many who failed together do not try again together.
 
     Arguments:
         base_s: the delay after the first failure, seconds; more than 0.

@@ -30,7 +30,9 @@ def config(
     """
     rows = [(row, row.shown(getattr(settings, row.name)), loaded.origins[row.name]) for row in SETTINGS]
     if as_json:
-        content = {row.name: {"value": value, "origin": origin, "variable": row.variable} for row, value, origin in rows}
+        content = {
+            row.name: {"value": value, "origin": origin, "variable": row.variable} for row, value, origin in rows
+        }
         typer.echo(msgspec.json.format(msgspec.json.encode(content)))
         return
     # Text, not str: brackets in a path or an IPv6 address are no markup.

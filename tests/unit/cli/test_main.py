@@ -1,0 +1,211 @@
+"""The command line as a user meets it: help, mistakes, exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+
+from cli import main as cli
+from cli.options import takes_settings
+from cli.settings import Settings
+from streams.errors import TillstreamError
+
+ROOT = Path(__file__).parents[3]
+
+
+def tillstream(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, with no settings but these."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TILLSTREAM_")}
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", *arguments],
+        cwd=ROOT,
+        env=clean | environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def probe(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """A module in whose `command` a test puts what it needs; `tillstream probe` runs it."""
+    module = types.ModuleType("probe_commands")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(cli, "COMMANDS", {**cli.COMMANDS, "probe": cli.Command("probe_commands:command", "A probe.")})
+    return module
+
+
+def run(*arguments: str, **environ: str) -> int:
+    """Run the command in this process; return its exit code."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments, environ)
+    return caught.value.code if isinstance(caught.value.code, int) else 0
+
+
+def test_help_names_every_command_without_importing_any() -> None:
+    """The list is complete and plain where there is no terminal, and needs none of the commands' own parts."""
+    code = (
+        "import sys; from cli.main import main\n"
+        "try: main(['--help'], {})\n"
+        "finally: print([m for m in sys.modules if m in ('aiohttp', 'panel', 'aio_pika', 'motor')], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr == "[]\n"
+    for name, command in cli.COMMANDS.items():
+        assert f"  {name} " in done.stdout
+        assert command.help.split(".")[0][:40] in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "─" not in done.stdout
+
+
+def test_a_command_gets_settings_from_flags_and_environment(probe: types.ModuleType) -> None:
+    """Flags of the settings that it names, its own arguments beside them, and all other settings filled in."""
+    seen: list[tuple[Settings, int, str]] = []
+
+    @takes_settings("port", "open")
+    def command(settings: Settings, name: str, count: Annotated[int, typer.Option(help="How many.")] = 1) -> None:
+        seen.append((settings, count, name))
+
+    probe.command = command  # type: ignore[attr-defined]
+    assert run("probe", "one", "--port", "1", "--open", "--count", "3", TILLSTREAM_HOST="::1") == 0
+    [(settings, count, name)] = seen
+    assert (settings.port, settings.open, settings.host, count, name) == (1, True, "::1", 3, "one")
+
+
+def test_a_commands_help_says_variable_and_default(probe: types.ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the one table of settings."""
+
+    @takes_settings("port")
+    def command(settings: Settings) -> None:
+        """Do something useful."""
+
+    probe.command = command  # type: ignore[attr-defined]
+    assert run("probe", "--help") == 0
+    output = capsys.readouterr().out
+    assert "Do something useful." in output
+    assert "TILLSTREAM_PORT" in output
+    assert "3000" in output
+    assert "--log-level" in output
+    assert "--host" not in output
+
+
+def test_a_setting_that_does_not_exist_is_a_bug_of_the_command() -> None:
+    """Found when the module is imported, not when a user asks for it."""
+    with pytest.raises(KeyError):
+        takes_settings("prot")
+
+
+def test_our_errors_are_one_line_and_exit_2(probe: types.ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    """No traceback for what a user can mend."""
+
+    def command() -> None:
+        raise TillstreamError("the store cannot be reached:\n  connection refused")
+
+    probe.command = command  # type: ignore[attr-defined]
+    assert run("probe") == 2
+    assert capsys.readouterr().err == "error: the store cannot be reached: connection refused\n"
+
+
+def test_a_bug_keeps_its_traceback(probe: types.ModuleType) -> None:
+    """What we did not foresee goes up as it is, and Python exits with 1."""
+
+    def command() -> None:
+        raise ZeroDivisionError
+
+    probe.command = command  # type: ignore[attr-defined]
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["probe"], {})
+
+
+def test_a_command_can_end_with_bad_news(probe: types.ModuleType) -> None:
+    """`typer.Exit(1)` is the exit code, with nothing printed."""
+
+    def command() -> None:
+        raise typer.Exit(1)
+
+    probe.command = command  # type: ignore[attr-defined]
+    assert run("probe") == 1
+
+
+def test_an_interrupt_exits_130(probe: types.ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    """As shells have it, without a traceback."""
+
+    def command() -> None:
+        raise KeyboardInterrupt
+
+    probe.command = command  # type: ignore[attr-defined]
+    assert run("probe") == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["config", "--port", "x"], "error: --port: expected a whole number from 0 to 65535, not 'x'\n"),
+        (["confg"], "No such command 'confg'. Did you mean 'config'?"),
+        (["config", "--prot", "1"], "No such option"),
+        (["version", "extra"], "unexpected extra argument"),
+    ],
+)
+def test_mistakes_exit_2_without_a_traceback(arguments: list[str], says: str) -> None:
+    """On stderr; stdout stays empty."""
+    done = tillstream(*arguments)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_without_arguments_the_help_is_shown() -> None:
+    """A person who knows nothing yet learns what there is."""
+    done = tillstream()
+    assert "Commands:" in done.stdout + done.stderr
+
+
+def test_config_shows_values_and_origins_with_secrets_masked(tmp_path: Path) -> None:
+    """As a table for people."""
+    done = tillstream(
+        "config", "--data", str(tmp_path), TILLSTREAM_BROKER="amqp://u:hunter2@h/", TILLSTREAM_PORT="3100"
+    )
+    assert done.returncode == 0
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+    assert rows["broker"] == ["amqp://u:***@h/", "TILLSTREAM_BROKER"]
+    assert rows["port"] == ["3100", "TILLSTREAM_PORT"]
+    assert rows["currency"] == ["EUR", "default"]
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_config_as_json_is_for_programs() -> None:
+    """Every setting, with its variable."""
+    shown = json.loads(tillstream("config", "--json", "--open").stdout)
+    assert shown["open"] == {"value": "true", "origin": "--open", "variable": "TILLSTREAM_OPEN"}
+
+
+def test_an_unknown_variable_is_warned_about() -> None:
+    """On stderr, and the command goes on."""
+    done = tillstream("config", TILLSTREAM_PROT="1")
+    assert done.returncode == 0
+    assert "did you mean TILLSTREAM_PORT?" in done.stderr
+
+
+def test_version_names_what_matters() -> None:
+    """Tillstream, Python, SQLite and the drivers."""
+    lines = tillstream("version").stdout.splitlines()
+    assert [line.split()[0] for line in lines[:4]] == ["tillstream", "Python", "SQLite", "aiohttp"]
+
+
+def test_output_may_be_cut_off_by_its_reader() -> None:
+    """`tillstream … | head -1` ends quietly."""
+    command = f"{sys.executable} -m cli.main config --json | head -1"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "{\n"
+    assert done.stderr == ""

@@ -1,0 +1,167 @@
+"""Reading settings: where a value comes from, what is refused and how, and that the table in the docs is this one."""
+
+import pickle
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from cli.settings import SETTINGS, Settings, read_settings, settings_table
+from streams.errors import ConfigurationError
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_everything_has_a_default() -> None:
+    """An empty environment is enough, and says so of each setting."""
+    loaded = read_settings({})
+    assert loaded.settings.broker == "sqlite:tillstream-data/broker.db"
+    assert loaded.settings.store == "sqlite:tillstream-data/store.db"
+    assert loaded.settings.timezone == ZoneInfo("UTC")
+    assert loaded.settings.frame_bytes == 1024 * 1024
+    assert loaded.settings.tokens_file is None
+    assert set(loaded.origins.values()) == {"default"}
+    assert loaded.warnings == ()
+
+
+def test_the_data_folder_moves_the_embedded_files(tmp_path: Path) -> None:
+    """Defaults of broker and store are inside the data folder, wherever that is said to be."""
+    loaded = read_settings({"TILLSTREAM_DATA": "/ignored"}, {"data": str(tmp_path)})
+    assert loaded.settings.store == f"sqlite:{tmp_path}/store.db"
+    assert loaded.origins["data"] == "--data"
+    assert loaded.origins["store"] == "default"
+
+
+def test_a_flag_overrides_the_environment_and_a_flag_not_given_does_not() -> None:
+    """Flag over environment over default, each origin told."""
+    environ = {"TILLSTREAM_PORT": "1", "TILLSTREAM_HOST": "0.0.0.0", "PORT": "9"}
+    loaded = read_settings(environ, {"port": "2", "host": None})
+    assert (loaded.settings.port, loaded.origins["port"]) == (2, "--port")
+    assert (loaded.settings.host, loaded.origins["host"]) == ("0.0.0.0", "TILLSTREAM_HOST")
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    """Compose files pass empty variables on."""
+    assert read_settings({"TILLSTREAM_PORT": "", "TILLSTREAM_STORE_FILE": " "}).settings.port == 3000
+
+
+def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
+    """`…_FILE` names it; the newline at its end does not belong to it."""
+    file = tmp_path / "broker"
+    file.write_text("amqp://u:p@broker/\n")
+    loaded = read_settings({"TILLSTREAM_BROKER_FILE": str(file)})
+    assert loaded.settings.broker == "amqp://u:p@broker/"
+    assert loaded.origins["broker"] == f"TILLSTREAM_BROKER_FILE ({file})"
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"PORT": "70000"}, "TILLSTREAM_PORT: expected a whole number from 0 to 65535, not '70000'"),
+        ({"PORT": "3.5"}, "TILLSTREAM_PORT: expected a whole number from 0 to 65535, not '3.5'"),
+        ({"PROCESSES": "0"}, "TILLSTREAM_PROCESSES: expected a whole number from 1 to 64, not '0'"),
+        ({"SYNC_S": "nan"}, "TILLSTREAM_SYNC_S: expected a number from 0.05 to 3600, not 'nan'"),
+        ({"OPEN": "maybe"}, "TILLSTREAM_OPEN: expected true or false, not 'maybe'"),
+        (
+            {"TIMEZONE": "Europe"},
+            "TILLSTREAM_TIMEZONE: expected an IANA time zone such as Europe/Paris or UTC, not 'Eu",
+        ),
+        ({"TIMEZONE": "../../etc/passwd"}, "TILLSTREAM_TIMEZONE: expected an IANA time zone"),
+        (
+            {"CURRENCY": "euro"},
+            "TILLSTREAM_CURRENCY: expected a currency code of three letters such as EUR, not 'euro'",
+        ),
+        (
+            {"BODY_LIMIT": "ten"},
+            "TILLSTREAM_BODY_LIMIT: expected a size from 1 KiB to 1 GiB, such as 10 MiB, not 'ten'",
+        ),
+        ({"FRAME_BYTES": "1"}, "TILLSTREAM_FRAME_BYTES: expected a size from 1 KiB to 64 MiB"),
+        ({"LOG_LEVEL": "loud"}, "TILLSTREAM_LOG_LEVEL: expected debug, info, warning or error, not 'loud'"),
+        ({"BROKER": "redis://h"}, "TILLSTREAM_BROKER: expected sqlite:PATH or amqp://HOST… or amqps://HOST…, not (hid"),
+        ({"BROKER": "sqlite:"}, "TILLSTREAM_BROKER: expected sqlite:PATH"),
+        ({"BROKER": "amqp://"}, "TILLSTREAM_BROKER: expected sqlite:PATH"),
+        ({"STORE": "mongodb://h:port/x"}, "TILLSTREAM_STORE: expected sqlite:PATH or mongodb://HOST…"),
+        ({"STORE": "mongodb://[::1/x"}, "TILLSTREAM_STORE: expected sqlite:PATH"),
+        ({"STORE_FILE": "/no/such"}, "TILLSTREAM_STORE_FILE: cannot read '/no/such': No such file or directory"),
+        ({"STORE": "sqlite:x", "STORE_FILE": "y"}, "TILLSTREAM_STORE and TILLSTREAM_STORE_FILE are both set: set one"),
+    ],
+)
+def test_a_bad_value_is_refused_in_one_line(environ: dict[str, str], says: str) -> None:
+    """The line names the variable, the value, and what was expected."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings({f"TILLSTREAM_{name}": value for name, value in environ.items()})
+    assert str(caught.value).startswith(says)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bad_flag_is_named_as_a_flag() -> None:
+    """The person typed a flag, so the message speaks of it."""
+    with pytest.raises(ConfigurationError, match=r"^--worker-probes-port: expected"):
+        read_settings({}, {"worker_probes_port": "x"})
+
+
+def test_a_bad_secret_is_never_shown() -> None:
+    """Not even a wrong one: it may be the right one in the wrong place."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings({"TILLSTREAM_BROKER": "hunter2"})
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("amqp://till:hunter2@mq:5672/shop", "amqp://till:***@mq:5672/shop"),
+        ("amqp://till:hun@ter/2@mq/", "amqp://till:***@mq/"),
+        ("mongodb://u:hunter2@a,b/shop?authSource=admin", "mongodb://u:***@a,b/shop?***"),
+        ("mongodb://localhost:27017/shop", "mongodb://localhost:27017/shop"),
+        ("sqlite:/srv/till.db", "sqlite:/srv/till.db"),
+    ],
+)
+def test_passwords_in_addresses_are_masked(given: str, shown: str) -> None:
+    """User, host and path stay readable, in tables and in `repr`."""
+    name = "store" if given.startswith("mongodb") else "broker"
+    settings = read_settings({f"TILLSTREAM_{name.upper()}": given}).settings
+    [row] = [row for row in SETTINGS if row.name == name]
+    assert row.shown(getattr(settings, name)) == shown
+    assert f"{name}={shown}" in repr(settings)
+    assert "hunter2" not in repr(settings)
+
+
+def test_unknown_variables_are_warned_about_with_the_nearest_name() -> None:
+    """A typing error does not pass silently; variables of the tests and of others do."""
+    environ = {"TILLSTREAM_PROT": "1", "TILLSTREAM_XYZZY": "1", "TILLSTREAM_TEST_MONGO": "x", "STREAM_PORT": "1"}
+    assert read_settings(environ).warnings == (
+        "TILLSTREAM_PROT is not a setting; did you mean TILLSTREAM_PORT?",
+        "TILLSTREAM_XYZZY is not a setting",
+    )
+
+
+def test_sizes_have_units() -> None:
+    """Binary, decimal, or none."""
+    for text, size in {"4096": 4096, "2kB": 2000, "1.5 MiB": 1_572_864, "10 mb": 10**7}.items():
+        assert read_settings({"TILLSTREAM_BODY_LIMIT": text}).settings.body_limit == size
+
+
+def test_settings_travel_to_other_processes() -> None:
+    """The entrypoint hands them to the processes that it starts."""
+    settings = read_settings({"TILLSTREAM_TIMEZONE": "Europe/Paris"}).settings
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_settings_cannot_be_changed() -> None:
+    """Read once means fixed."""
+    settings = read_settings({}).settings
+    with pytest.raises(AttributeError):
+        settings.port = 1  # type: ignore[misc]
+
+
+def test_every_default_is_a_value_that_could_be_given() -> None:
+    """What the docs show as a default can be set as a variable, with the same meaning."""
+    environ = {row.variable: row.default.replace("{data}", "tillstream-data") for row in SETTINGS}
+    assert read_settings(environ).settings == read_settings({}).settings
+    assert isinstance(read_settings(environ).settings, Settings)
+
+
+def test_the_documented_table_is_up_to_date() -> None:
+    """docs/settings.md holds exactly this table; `python -m cli.settings` writes it."""
+    assert settings_table() in (ROOT / "docs/settings.md").read_text()
