@@ -230,13 +230,13 @@ class EmbeddedStore:
 
         return await self._reader.run(work)
 
-    async def write_day(self, stream: str, day: str, tally: DayTally) -> str:
+    async def write_day(self, stream: str, day: str, tally: DayTally, version: int) -> str:
         """Write a new day document."""
         document = f"{stream}:{day}:{uuid.uuid4().hex}"
-        values = (document, stream, day, encode_day(tally).decode(), time.time())
+        values = (document, stream, day, encode_day(tally).decode(), version, time.time())
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT INTO days (id, stream, day, tally, at) VALUES (?, ?, ?, ?, ?)", values)
+            connection.execute("INSERT INTO days (id, stream, day, tally, version, at) VALUES (?, ?, ?, ?, ?, ?)", values)
 
         await self._writer.run(work)
         return document
@@ -288,8 +288,9 @@ class EmbeddedStore:
 
         def drop_days(connection: sqlite3.Connection) -> None:
             connection.execute(
-                "DELETE FROM days WHERE stream = ? AND at < ? AND id NOT IN (SELECT value FROM json_each(?))",
-                (head.stream, days_before, json.dumps([*head.days.values()])),
+                "DELETE FROM days WHERE stream = ? AND at < ? AND version <= ? "
+                "AND id NOT IN (SELECT value FROM json_each(?))",
+                (head.stream, days_before, head.version, json.dumps([*head.days.values()])),
             )
 
         await self._writer.run(drop_days)

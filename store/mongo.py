@@ -95,13 +95,16 @@ class MongoStore:
         if stream in (LEDGER, CHECKPOINTS, DAYS, REJECTED) or RESERVED_NAMES & set(key_names):
             raise ValueError(f"a stream's name or key name is taken by the store itself: {stream}, {key_names}")
         by_key = [_index(name, "_id") for name in key_names] + [_index(name, "day", "_id") for name in key_names]
-        indexes = {
-            LEDGER: [_index("stream", "writer", "seq", unique=True), _index("stream", "kept", "at")],
-            CHECKPOINTS: [_index("stream", "version")],
-            DAYS: [_index("stream", "at")],
-            REJECTED: [_index("stream", "_id"), _index("stream", "reason")],
-            stream: [_index("day", "_id"), *by_key],
-        }
+        indexes = {LEDGER: [_index("stream", "writer", "seq", unique=True)]}
+        with translated("prepare the store"):
+            scans = await self._scans()
+        if not scans:
+            # Indexes for reading; FerretDB would keep them up to date (a third of an insert's time) and never use them.
+            indexes[LEDGER].append(_index("stream", "kept", "at"))
+            indexes[CHECKPOINTS] = [_index("stream", "version")]
+            indexes[DAYS] = [_index("stream", "at")]
+            indexes[REJECTED] = [_index("stream", "_id"), _index("stream", "reason")]
+            indexes[stream] = [_index("day", "_id"), *by_key]
         for name, models in indexes.items():
             await self._make_indexes(name, models)
 
@@ -246,10 +249,17 @@ class MongoStore:
             )
         return head_from_text(stream, int(found[0]["version"]), found[0]["state"]) if found else None
 
-    async def write_day(self, stream: str, day: str, tally: DayTally) -> str:
+    async def write_day(self, stream: str, day: str, tally: DayTally, version: int) -> str:
         """Write a new day document."""
         name = f"{stream}:{day}:{uuid.uuid4().hex}"
-        document = {"_id": name, "stream": stream, "day": day, "tally": encode_day(tally).decode(), "at": time.time()}
+        document = {
+            "_id": name,
+            "stream": stream,
+            "day": day,
+            "tally": encode_day(tally).decode(),
+            "version": version,
+            "at": time.time(),
+        }
         with translated(f"write the totals of {day}"):
             await self._collection(DAYS).insert_one(document)
         return name
@@ -304,6 +314,7 @@ class MongoStore:
                 {
                     "stream": head.stream,
                     "at": {"$lt": days_before},
+                    "version": {"$lte": head.version},
                     "_id": {"$nin": [*head.days.values()]},
                 }
             )

@@ -172,8 +172,8 @@ class Store(Protocol):
     async def head(self, stream: str) -> Head | None:
         """The checkpoint's head, None before the first."""
 
-    async def write_day(self, stream: str, day: str, tally: DayTally) -> str:
-        """Write a day's totals as a new immutable document; return its id, never used before."""
+    async def write_day(self, stream: str, day: str, tally: DayTally, version: int) -> str:
+        """Write a day's totals as a new immutable document, for the head of that version; return its new id."""
 
     async def read_day(self, stream: str, document: str) -> DayTally | None:
         """A day document, None when it is not there (any more: the head has moved on; read the head again)."""
@@ -183,8 +183,8 @@ class Store(Protocol):
 
     async def tidy(self, head: Head, *, tallies_before: float, days_before: float) -> None:
         """Drop what nobody needs: tallies of entries within `head.offsets` appended before `tallies_before`
-        (their stubs stay), and day documents written before `days_before` that `head` does not name.
-        Both are epoch seconds."""
+        (their stubs stay), and day documents written before `days_before` for this head or an earlier one that `head`
+        does not name: no later head can name them. Both are epoch seconds."""
 
     async def reject(self, items: Sequence[Rejected]) -> None:
         """Keep rejected items; one that is there already stays as it is."""

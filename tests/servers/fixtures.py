@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import pytest
 
+from tests.servers.ferret import FerretMissingError, FerretServer
 from tests.servers.rabbit import PrivateRabbit, Rabbit, RabbitMissingError, open_rabbit
 
 
@@ -36,6 +37,30 @@ def own_rabbit() -> Iterator[PrivateRabbit]:
     try:
         server = PrivateRabbit()
     except RabbitMissingError as exc:
+        missing_server(str(exc))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def ferret() -> Iterator[FerretServer]:
+    """A FerretDB shared by the session; take a `database()` of your own from it, and leave it running."""
+    yield from _started_ferret()
+
+
+@pytest.fixture(scope="module")
+def own_ferret() -> Iterator[FerretServer]:
+    """A FerretDB of the module's own: to be stopped, killed and paused; leave it running between tests."""
+    yield from _started_ferret()
+
+
+def _started_ferret() -> Iterator[FerretServer]:
+    try:
+        server = FerretServer()
+    except FerretMissingError as exc:
         missing_server(str(exc))
     try:
         server.start()
