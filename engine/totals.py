@@ -175,7 +175,7 @@ class Totals:
             if day in days:
                 whole = await self._read_day(days[day])
             whole.merge(amounts)
-            days[day] = await self._store.write_day(self._stream, day, whole)
+            days[day] = await self._store.write_day(self._stream, day, whole, snapshot.version)
         return Head(
             stream=snapshot.stream,
             version=snapshot.version,

@@ -236,7 +236,9 @@ class EmbeddedStore:
         values = (document, stream, day, encode_day(tally).decode(), version, time.time())
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT INTO days (id, stream, day, tally, version, at) VALUES (?, ?, ?, ?, ?, ?)", values)
+            connection.execute(
+                "INSERT INTO days (id, stream, day, tally, version, at) VALUES (?, ?, ?, ?, ?, ?)", values
+            )
 
         await self._writer.run(work)
         return document
