@@ -129,11 +129,9 @@ class EmbeddedStore:
         def work(connection: sqlite3.Connection) -> dict[str, Owner]:
             if self._names(connection, stream) is None:
                 return {}
-            rows = connection.execute(
-                f"SELECT id, frame, hash FROM {table_of(stream)} WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608 - the name is checked
-                (json.dumps(list(ids)),),
-            )
-            return {row[0]: Owner(row[1], row[2]) for row in rows}
+            statement = f"SELECT frame, hash FROM {table_of(stream)} WHERE id = ?"  # noqa: S608 - the name is checked
+            found = ((one, connection.execute(statement, (one,)).fetchone()) for one in ids)
+            return {one: Owner(*row) for one, row in found if row is not None}
 
         return await self._reader.run(work)
 

@@ -1,0 +1,140 @@
+"""Checkpoints: one head per stream that only one can move on, days that never change, and what may be dropped."""
+
+import asyncio
+import dataclasses
+
+from store import Head, Store
+from tests.integration.store.examples import DAY, STREAM, day_tally, entry, tally
+
+FUTURE = 9e9
+
+
+def head(version: int, *, stream: str = STREAM, **fields: dict[object, object]) -> Head:
+    """A head of a version."""
+    return Head(stream=stream, version=version, **{"offsets": {}, "days": {}, "seconds": {}, **fields})  # type: ignore[arg-type]
+
+
+async def test_the_head_comes_back_as_it_was(store: Store) -> None:
+    """Writers and days with awkward names included."""
+    first = head(1, offsets={"a.b$": 2**40, "é": 1}, days={DAY: f"{STREAM}:{DAY}:x"}, seconds={1763722800: [1, -2]})
+    assert await store.head(STREAM) is None
+    assert await store.swap_head(first)
+    assert await store.head(STREAM) == first
+
+
+async def test_the_head_moves_on_by_one_version_only(store: Store) -> None:
+    """Anything but the next version is refused and changes nothing."""
+    assert not await store.swap_head(head(2))
+    assert await store.swap_head(head(1, offsets={"w": 1}))
+    for wrong in (1, 3):
+        assert not await store.swap_head(head(wrong, offsets={"w": 9}))
+    assert await store.head(STREAM) == head(1, offsets={"w": 1})
+    assert await store.swap_head(head(2, offsets={"w": 2}))
+    assert await store.head(STREAM) == head(2, offsets={"w": 2})
+
+
+async def test_a_long_history_of_heads_is_no_burden(store: Store) -> None:
+    """After many versions, none of the old ones can come back."""
+    for version in range(1, 31):
+        assert await store.swap_head(head(version))
+    for version in range(1, 31):
+        assert not await store.swap_head(head(version))
+    await store.tidy(head(30), tallies_before=0, days_before=FUTURE)
+    assert not await store.swap_head(head(1))
+    assert await store.head(STREAM) == head(30)
+    assert await store.swap_head(head(31))
+
+
+async def test_of_concurrent_swaps_one_wins(store: Store, other: Store) -> None:
+    """At the first version and at later ones; the head is the winner's."""
+    for version in range(1, 8):
+        rivals = [head(version, offsets={"rival": n}) for n in range(6)]
+        won = await asyncio.gather(
+            *(where.swap_head(rival) for where, rival in zip([store, other] * 3, rivals, strict=True))
+        )
+        assert sum(won) == 1
+        assert await store.head(STREAM) == rivals[won.index(True)]
+        assert await other.head(STREAM) == rivals[won.index(True)]
+
+
+async def test_each_stream_has_a_head_of_its_own(store: Store) -> None:
+    """Versions are counted by stream."""
+    await store.swap_head(head(1))
+    assert await store.swap_head(head(1, stream="invoices"))
+    assert await store.swap_head(head(2, stream="invoices"))
+    assert await store.head(STREAM) == head(1)
+
+
+async def test_a_day_document_comes_back_as_it_was(store: Store) -> None:
+    """Under an id of its own at each write, also for the same day."""
+    first = await store.write_day(STREAM, DAY, day_tally(1), 1)
+    second = await store.write_day(STREAM, DAY, day_tally(2), 1)
+    assert first != second
+    assert await store.read_day(STREAM, first) == day_tally(1)
+    assert await store.read_day(STREAM, second) == day_tally(2)
+    assert await store.read_day(STREAM, "nothing") is None
+    assert await store.read_day("invoices", first) is None
+
+
+async def test_a_large_day_is_stored(store: Store) -> None:
+    """A thousand stores and every minute of the day."""
+    day = day_tally()
+    for number in range(1_000):
+        day.add("store", str(number), number, 1)
+    for minute in range(1_440):
+        day.add("minutes", str(minute), minute, 1)
+    assert await store.read_day(STREAM, await store.write_day(STREAM, DAY, day, 1)) == day
+
+
+async def test_tidy_drops_old_tallies_within_the_offsets_and_keeps_their_stubs(store: Store) -> None:
+    """Not those past the offset, of an unknown writer, recent ones, or of another stream."""
+    dropped = [entry("w.1", 1, at=10), entry("w.1", 2, at=20), entry("v", 1, at=10)]
+    kept = [
+        entry("w.1", 3, at=1000),  # recent
+        entry("w.1", 4, at=10),  # past the offset
+        entry("unknown", 1, at=10),
+    ]
+    elsewhere = entry("w.1", 1, at=10, stream="invoices")
+    await store.append([*dropped, *kept, elsewhere])
+    now = head(1, offsets={"w.1": 3, "v": 7})
+    for _ in range(2):
+        await store.tidy(now, tallies_before=100, days_before=0)
+    stubs = [dataclasses.replace(one, tally=None) for one in dropped]
+    wanted = sorted(stubs + kept, key=lambda one: (one.writer, one.seq))
+    assert await store.ledger_after(STREAM, {}) == wanted
+    assert await store.ledger_after("invoices", {}) == [elsewhere]
+
+
+async def test_a_stub_still_keeps_its_frame_and_seq(store: Store) -> None:
+    """What was counted once is never counted again."""
+    old = entry("w", 1, at=10)
+    await store.append([old])
+    await store.tidy(head(1, offsets={"w": 1}), tallies_before=100, days_before=0)
+    assert await store.append([entry("v", 1, id=old.frame)]) == 0
+    assert await store.append([entry("w", 1)]) == 0
+    found = await store.entry(STREAM, old.frame)
+    assert found is not None
+    assert found.tally is None
+
+
+async def test_tidy_drops_many_tallies(store: Store) -> None:
+    """More than one batch, of several writers."""
+    await store.append([entry(f"w{n % 3}", n // 3 + 1, at=10) for n in range(1_200)])
+    await store.tidy(head(1, offsets={"w0": 400, "w1": 400, "w2": 399}), tallies_before=100, days_before=0)
+    left = [one for one in await store.ledger_after(STREAM, {}) if one.tally is not None]
+    assert [(one.writer, one.seq, one.tally) for one in left] == [("w2", 400, tally())]
+
+
+async def test_tidy_keeps_the_days_of_the_head_and_recent_ones(store: Store) -> None:
+    """Only old documents that neither the head nor a later one can name are dropped, and only the stream's own."""
+    named, old = [await store.write_day(STREAM, DAY, day_tally(n), 1) for n in (1, 2)]
+    later = await store.write_day(STREAM, DAY, day_tally(4), 2)
+    elsewhere = await store.write_day("invoices", DAY, day_tally(3), 1)
+    now = head(1, days={DAY: named})
+    await store.tidy(now, tallies_before=0, days_before=1)
+    assert await store.read_day(STREAM, old) == day_tally(2)
+    await store.tidy(now, tallies_before=0, days_before=FUTURE)
+    assert await store.read_day(STREAM, old) is None
+    assert await store.read_day(STREAM, named) == day_tally(1)
+    assert await store.read_day(STREAM, later) == day_tally(4)
+    assert await store.read_day("invoices", elsewhere) == day_tally(3)

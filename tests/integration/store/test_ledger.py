@@ -1,0 +1,120 @@
+"""The ledger: one entry per frame, one frame per (writer, seq), and reading on from any offset."""
+
+import asyncio
+import dataclasses
+
+from store import LedgerEntry, Store
+from tests.integration.store.examples import STREAM, entry, frame
+
+
+def places(entries: list[LedgerEntry]) -> list[tuple[str, int]]:
+    """Writer and seq of each."""
+    return [(one.writer, one.seq) for one in entries]
+
+
+async def test_appended_entries_come_back_as_they_were(store: Store) -> None:
+    """Tallies with awkward keys, and dropped ones, included."""
+    entries = [entry("w", 1, count=3), dataclasses.replace(entry("w", 2), tally=None)]
+    assert await store.append(entries) == 2
+    assert await store.ledger_after(STREAM, {}) == entries
+    assert await store.entry(STREAM, entries[0].frame) == entries[0]
+    assert [one async for one in store.scan_ledger(STREAM)] == entries
+
+
+async def test_an_entry_that_is_not_there_is_none(store: Store) -> None:
+    """An unknown frame, and a frame of another stream."""
+    await store.append([entry("w", 1, id=frame("x"))])
+    assert await store.entry(STREAM, frame("y")) is None
+    assert await store.entry("invoices", frame("x")) is None
+
+
+async def test_append_stops_at_a_taken_frame(store: Store) -> None:
+    """What comes before it is appended, what comes after it is not."""
+    await store.append([entry("old", 1, id=frame("x"))])
+    entries = [entry("w", 1), entry("w", 2), entry("w", 3, id=frame("x")), entry("w", 4)]
+    assert await store.append(entries) == 2
+    assert places(await store.ledger_after(STREAM, {})) == [("old", 1), ("w", 1), ("w", 2)]
+
+
+async def test_append_stops_at_a_taken_seq(store: Store) -> None:
+    """The same writer and seq with another frame."""
+    await store.append([entry("w", 2)])
+    assert await store.append([entry("w", 1), entry("w", 2), entry("w", 3)]) == 1
+    assert places(await store.ledger_after(STREAM, {})) == [("w", 1), ("w", 2)]
+
+
+async def test_append_stops_at_the_first_that_is_taken_however_many_there_are(store: Store) -> None:
+    """Several hundred at once, the first taken in the middle; nothing after it is appended."""
+    await store.append([entry("w", 151), entry("w", 240)])
+    assert await store.append([entry("w", seq) for seq in range(1, 301)]) == 150
+    assert len(await store.ledger_after(STREAM, {})) == 152
+
+
+async def test_a_seq_is_taken_within_its_stream_and_writer_only(store: Store) -> None:
+    """Another writer, or another stream, counts for itself."""
+    assert await store.append([entry("w", 1), entry("v", 1), entry("w", 1, stream="invoices")]) == 3
+    assert places(await store.ledger_after(STREAM, {})) == [("v", 1), ("w", 1)]
+
+
+async def test_appending_nothing_appends_nothing(store: Store) -> None:
+    """An empty call is no error."""
+    assert await store.append([]) == 0
+
+
+async def test_concurrent_appends_of_one_frame_leave_one_entry(store: Store, other: Store) -> None:
+    """Each frame is counted by one writer, whoever is first."""
+    frames = [frame() for _ in range(20)]
+
+    async def write(where: Store, writer: str) -> int:
+        return sum([await where.append([entry(writer, seq, id=one)]) for seq, one in enumerate(frames, 1)])
+
+    done = await asyncio.gather(*(write(where, f"w{n}") for n, where in enumerate([store, other] * 2)))
+    assert sum(done) == len(frames)
+    assert sorted(one.frame for one in await store.ledger_after(STREAM, {})) == sorted(frames)
+
+
+async def test_concurrent_appends_at_one_seq_leave_one_entry(store: Store, other: Store) -> None:
+    """Two that believe to be the same writer never share a seq."""
+    rivals = [entry("w", 1) for _ in range(6)]
+    done = await asyncio.gather(*(where.append([one]) for where, one in zip([store, other] * 3, rivals, strict=True)))
+    assert sum(done) == 1
+    assert await store.ledger_after(STREAM, {}) == [rivals[done.index(1)]]
+
+
+async def test_the_ledger_is_read_after_its_offsets(store: Store) -> None:
+    """In order of writer and seq; writers that are not named from their start; offsets may be past the end."""
+    await store.append([entry("b", seq) for seq in (1, 2, 3)] + [entry("a.b", seq) for seq in (1, 2)])
+    await store.append([entry("c", 1)])
+    after = await store.ledger_after(STREAM, {"b": 2, "a.b": 2, "unknown": 7})
+    assert places(after) == [("b", 3), ("c", 1)]
+    assert await store.ledger_after(STREAM, {"a.b": 9, "b": 3, "c": 1}) == []
+    assert await store.ledger_after("invoices", {}) == []
+
+
+async def test_the_ledger_is_read_with_its_gaps(store: Store) -> None:
+    """An append under way shows as a gap; nothing behind it is hidden."""
+    await store.append([entry("w", 5), entry("w", 1), entry("w", 3)])
+    assert places(await store.ledger_after(STREAM, {"w": 1})) == [("w", 3), ("w", 5)]
+
+
+async def test_an_old_writer_can_append_late(store: Store) -> None:
+    """There is no time window: an entry is found however long its writer was silent."""
+    await store.append([entry("old", 1, at=1.0), entry("new", 1, at=2e9)])
+    await store.append([entry("old", 2, at=3.0)])
+    assert places(await store.ledger_after(STREAM, {"old": 1, "new": 1})) == [("old", 2)]
+
+
+async def test_the_ledger_is_read_for_many_writers(store: Store) -> None:
+    """More writers than go into one query."""
+    writers = [f"writer-{n:04}" for n in range(1_200)]
+    await store.append([entry(writer, seq) for writer in writers for seq in (1, 2)])
+    after = await store.ledger_after(STREAM, dict.fromkeys(writers[:-1], 1))
+    assert places(after) == [(writer, 2) for writer in writers[:-1]] + [(writers[-1], 1), (writers[-1], 2)]
+
+
+async def test_a_scan_gives_every_entry_of_the_stream_once(store: Store) -> None:
+    """More than one batch of them."""
+    entries = [entry("w", seq) for seq in range(1, 701)]
+    await store.append([*entries, entry("w", 1, stream="invoices")])
+    found = [one.frame async for one in store.scan_ledger(STREAM)]
+    assert sorted(found) == sorted(one.frame for one in entries)

@@ -1,0 +1,235 @@
+"""What only a file can show: kills, second processes, locks, full disks, newer releases."""
+
+import asyncio
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import store as stores
+from store import EventQuery, StoreDataError, StoreError, StoreUnavailableError
+from tests.integration.store.examples import KEY_NAMES, STREAM, entry, event, frame
+from tests.support import eventually
+
+#: Writes events `0`, `1`, … one call after another, and says each id once its call returned.
+_WRITER = """
+import asyncio, sys
+import store as stores
+from tests.integration.store.examples import KEY_NAMES, STREAM, entry, event, frame
+
+async def main():
+    store = await stores.connect(sys.argv[1])
+    await store.prepare(STREAM, KEY_NAMES)
+    for number in range(1_000_000):
+        await store.insert_events(STREAM, [store.encode(event(str(number)), frame("writer"))], 1.0)
+        await store.append([entry("writer", number + 1)])
+        print(number, flush=True)
+
+asyncio.run(main())
+"""
+#: Writes until its files may not grow any more, then again when they may.
+_FULL = """
+import asyncio, resource, signal, sys
+import store as stores
+from tests.integration.store.examples import KEY_NAMES, STREAM, event, frame
+
+async def main():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    store = await stores.connect(sys.argv[1])
+    await store.prepare(STREAM, KEY_NAMES)
+    await store.insert_events(STREAM, [store.encode(event("before"), frame())], 1.0)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
+    batch = [event(f"big{n}", fields={"x": "y" * 5_000}) for n in range(200)]
+    for _ in range(2):
+        try:
+            await store.insert_events(STREAM, [store.encode(one, frame()) for one in batch], 1.0)
+            sys.exit("no error")
+        except stores.StoreError as exc:
+            print(f"refused: {exc}", flush=True)
+    assert await store.event(STREAM, "before") is not None
+    assert await store.event(STREAM, "big0") is None
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert await store.insert_events(STREAM, [store.encode(one, frame()) for one in batch], 1.0) == set()
+    assert await store.event(STREAM, "big199") is not None
+    print("recovered")
+
+asyncio.run(main())
+"""
+
+
+async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+    """kill -9 in the middle of writing: everything that a call returned for is there, and the file is sound."""
+    path = tmp_path / "store.db"
+    process = subprocess.Popen([sys.executable, "-c", _WRITER, f"sqlite:{path}"], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    said = -1
+    while said < 50:
+        said = int(await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 30))
+    process.send_signal(signal.SIGKILL)
+    rest, _ = process.communicate(timeout=10)
+    said = max([said, *(int(line) for line in rest.split(b"\n")[:-1])])
+
+    store = await stores.connect(f"sqlite:{path}")
+    ids = {one.id async for one in store.scan_events(STREAM)}
+    assert {str(number) for number in range(said + 1)} <= ids
+    seqs = [one.seq for one in await store.ledger_after(STREAM, {})]
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert len(seqs) >= said + 1
+    await store.prepare(STREAM, KEY_NAMES)
+    assert await store.insert_events(STREAM, [store.encode(event("after"), frame())], 1.0) == set()
+    await store.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
+async def test_a_second_process_reads_while_the_first_writes(tmp_path: Path) -> None:
+    """Neither fails, and the reader sees what was acknowledged before it asked."""
+    url = f"sqlite:{tmp_path / 'store.db'}"
+    process = subprocess.Popen([sys.executable, "-c", _WRITER, url], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 30)
+        store = await stores.connect(url)
+        for _ in range(10):
+            said = int(await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 10))
+            assert await store.event(STREAM, str(said)) is not None
+            assert len([one async for one in store.scan_ledger(STREAM)]) > said
+        await store.close()
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+
+
+async def test_a_disk_that_is_full_fails_the_write_and_then_recovers() -> None:
+    """StoreError while the file cannot grow, nothing half done, and it works again by itself."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        ran = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", _FULL, f"sqlite:{folder}/store.db"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ran.returncode == 0, ran.stderr
+    assert [line.split(":")[0] for line in ran.stdout.splitlines()] == ["refused", "refused", "recovered"]
+
+
+async def test_another_process_that_holds_the_file_too_long_makes_it_unavailable(tmp_path: Path) -> None:
+    """Writes fail after a time limit, reads go on, and all works once the file is free."""
+    path = tmp_path / "store.db"
+    store = await stores.connect(f"sqlite:{path}")
+    await store.prepare(STREAM, KEY_NAMES)
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailableError, match="locked"):
+        await store.insert_events(STREAM, [store.encode(event("x"), frame())], 1.0)
+    assert await store.events(STREAM, EventQuery()) == []
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert await store.insert_events(STREAM, [store.encode(event("x"), frame())], 1.0) == set()
+    await store.close()
+
+
+async def test_a_read_does_not_wait_for_a_long_write(tmp_path: Path) -> None:
+    """Reads are answered while a large insert runs."""
+    store = await stores.connect(f"sqlite:{tmp_path / 'store.db'}")
+    await store.prepare(STREAM, KEY_NAMES)
+    await store.insert_events(STREAM, [store.encode(event("x"), frame())], 1.0)
+    batch = [store.encode(event(), frame()) for _ in range(20_000)]
+    write = asyncio.create_task(store.insert_events(STREAM, batch, 1.0))
+    reads = 0
+    while not write.done():
+        assert await store.event(STREAM, "x") is not None
+        reads += 1
+    assert await write == set()
+    assert reads > 5
+    await store.close()
+
+
+async def test_writes_that_wait_together_stand_or_fall_alone(tmp_path: Path) -> None:
+    """One that fails leaves those beside it in the same transaction alone."""
+    store = await stores.connect(f"sqlite:{tmp_path / 'store.db'}")
+    await store.prepare(STREAM, KEY_NAMES)
+    good = [store.insert_events(STREAM, [store.encode(event(f"good{n}"), frame())], 1.0) for n in range(20)]
+    bad = store.insert_events("unprepared", [store.encode(event("bad"), frame())], 1.0)
+    answers = await asyncio.gather(*good[:10], bad, *good[10:], return_exceptions=True)
+    assert isinstance(answers.pop(10), StoreError)
+    assert answers == [set()] * 20
+    assert len(await store.events(STREAM, EventQuery())) == 20
+    await store.close()
+
+
+async def test_a_write_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+    """An insert is all or nothing, and the next one works."""
+    path = tmp_path / "store.db"
+    store = await stores.connect(f"sqlite:{path}")
+    await store.prepare(STREAM, KEY_NAMES)
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            f"CREATE TRIGGER fails BEFORE INSERT ON events_{STREAM} WHEN NEW.id = 'bad' "
+            "BEGIN SELECT RAISE(ABORT, 'as told'); END"
+        )
+    connection.close()
+    batch = [store.encode(event(name), frame()) for name in ("first", "bad", "last")]
+    with pytest.raises(StoreError, match="as told"):
+        await store.insert_events(STREAM, batch, 1.0)
+    assert await store.events(STREAM, EventQuery()) == []
+    assert await store.insert_events(STREAM, batch[:1], 1.0) == set()
+    await store.close()
+
+
+async def test_a_file_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+    """Never guessed at."""
+    path = tmp_path / "store.db"
+    await (await stores.connect(f"sqlite:{path}")).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 999")
+    connection.close()
+    with pytest.raises(StoreDataError, match="version 999"):
+        await stores.connect(f"sqlite:{path}")
+
+
+async def test_a_tally_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+    """A StoreDataError that names the frame."""
+    path = tmp_path / "store.db"
+    store = await stores.connect(f"sqlite:{path}")
+    one = entry("w", 1)
+    await store.append([one])
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE ledger SET tally = '{\"v\": 999}'")
+    connection.close()
+    with pytest.raises(StoreDataError, match=one.frame):
+        await store.ledger_after(STREAM, {})
+    await store.close()
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    """With a StoreError, and it is left as it is."""
+    path = tmp_path / "notes.txt"
+    path.write_text("these are somebody's notes, not a database; " * 100)
+    with pytest.raises(StoreError):
+        await stores.connect(f"sqlite:{path}")
+    assert path.read_text().startswith("these are")
+
+
+async def test_a_folder_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:
+    """Not an OSError."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError):
+        await stores.connect(f"sqlite:{tmp_path / 'file' / 'store.db'}")
+
+
+async def test_a_folder_is_made_if_it_is_not_there(tmp_path: Path) -> None:
+    """The data folder of a first start."""
+    path = tmp_path / "a" / "b" / "store.db"
+    await (await stores.connect(f"sqlite:{path}")).close()
+    await eventually(path.exists)
