@@ -47,8 +47,6 @@ def up(
 
 
 async def _up(settings: Settings, *, demo: bool, dashboard: bool, rate: float) -> None:
-    from cli.demo import run_demo
-
     with stop_event() as stop:
         async with opened(settings) as parts, Tasks() as tasks:
             # Each role has a stop of its own: intake ends first, then counting, then the totals with a last checkpoint.
@@ -92,7 +90,12 @@ async def _up(settings: Settings, *, demo: bool, dashboard: bool, rate: float) -
                     ),
                 )
             if demo:
-                running["demo"] = tasks.start("demo", run_demo(settings, bound.url, rate, stops["demo"]))
+                from feeds import GeneratorOptions, run_generator
+
+                receipts = GeneratorOptions(timezone=settings.timezone)
+                running["demo"] = tasks.start(
+                    "demo", run_generator(bound.url, stops["demo"], rate=rate, generator=receipts)
+                )
             await tasks.until(stop)
             for role, asked in stops.items():
                 asked.set()
