@@ -12,6 +12,7 @@ from aiormq.exceptions import (
     ChannelPreconditionFailed,
     ConnectionClosed,
     ConnectionNotAllowed,
+    InvalidFrameError,
     ProbableAuthenticationError,
 )
 
@@ -43,6 +44,8 @@ def translate(doing: str, exc: BaseException) -> BrokerError:
         return ConsumerRefusedError(f"{doing}: {text}")
     if isinstance(exc, (AuthenticationError, ChannelAccessRefused, ConnectionNotAllowed, ProbableAuthenticationError)):
         return BrokerError(f"{doing}: {text}")
+    if isinstance(exc, InvalidFrameError) and "Connection.OpenOk" in text:  # all that the driver lets through of it
+        return BrokerError(f"{doing}: refused; is there such a vhost, and may this user use it?")
     return BrokerUnavailableError(f"{doing}: {text}")
 
 

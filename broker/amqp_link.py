@@ -33,7 +33,7 @@ CLOSE_TIMEOUT_SECONDS = 5.0
 #: Read ahead of the parser: several whole AMQP frames of 128 KiB (the default of 64 KiB pauses within each).
 READ_BUFFER_BYTES = 1024 * 1024
 
-RECONNECT = Backoff(base_s=0.1, cap_s=5.0)
+RECONNECT = Backoff(base_s=0.1, cap_s=2.0)
 
 
 class _Connection(aio_pika.Connection):
