@@ -108,9 +108,12 @@ class Intake:
             if kind is BodyKind.JSON and body[:1] == b"{" and len(body) <= self._body_max_bytes:
                 try:
                     lines = self._accept(body, now)
+                except UndecodableEventError:
+                    pass  # below it gets a second look, for what else it may have been meant to be
                 except InvalidEventError as exc:
                     self._refuse([(0, exc)])
-                return self._accepted.answer(request, 1, await self._commit(lines, 1), now)
+                else:
+                    return self._accepted.answer(request, 1, await self._commit(lines, 1), now)
         else:
             body = None
         with self._bodies.hold() as hold:
@@ -205,7 +208,7 @@ def _array_decoder(events_max: int) -> msgspec.json.Decoder[Any]:
     msgspec looks at a list's length only after it has made an object of every element, which a body of tiny elements
     turns into hundreds of megabytes. A struct that is written as an array skips what it has no field for.
     """
-    fields = [(f"e{index}", msgspec.Raw | None, None) for index in range(events_max + 1)]
+    fields = [(f"e{index}", msgspec.Raw, None) for index in range(events_max + 1)]
     return msgspec.json.Decoder(msgspec.defstruct("Elements", fields, array_like=True))
 
 
