@@ -43,6 +43,8 @@ RETRY_SECONDS = 1.0
 MESSAGE_BYTES = 128 * 1024**2
 #: AMQP's limit for names and routing keys.
 NAME_BYTES = 255
+#: Announcements on their way to disk; beyond it (a disk that hangs) queues miss some, as they may.
+ANNOUNCED_LIMIT = 10_000
 #: Routes remembered; see `broker.embedded_subscriptions`.
 ROUTES_REMEMBERED = 1024
 
@@ -140,6 +142,7 @@ class EmbeddedBroker:
         self._waiting: dict[Operation, asyncio.Future[Any]] = {}
         self._consumers: dict[int, EmbeddedConsumer] = {}
         self._consumer_ids = itertools.count(1)
+        self._announced = 0
         self._failing: str | None = None
         self._closing = False
         self._started: asyncio.Future[None] = self._loop.create_future()
@@ -184,7 +187,8 @@ class EmbeddedBroker:
         self._check_open()
         record = _record(message)
         queues = self._route(message.exchange, message.routing_key)
-        if queues and self._failing is None:
+        if queues and self._failing is None and self._announced < ANNOUNCED_LIMIT:
+            self._announced += 1
             self._thread.submit(Publish(record, queues, announced=True))
         self._hub.offer(record)
 
@@ -246,9 +250,11 @@ class EmbeddedBroker:
         """Take a consumer out; for consumers."""
         if self._closing:
             return
-        await self._ask(Leave(consumer, give_back))
-        if give_back:
-            self._consumers.pop(consumer, None)
+        try:
+            await self._ask(Leave(consumer, give_back))
+        finally:
+            if give_back:
+                self._consumers.pop(consumer, None)
 
     async def _ask(self, operation: Operation) -> Any:
         """Submit an operation and wait for its answer; cancelling the caller does not take it back."""
@@ -293,8 +299,11 @@ class EmbeddedBroker:
 
     def _answer(self, operation: Operation, answer: Any) -> None:
         refused = isinstance(answer, BrokerError)
-        if isinstance(operation, Publish) and not operation.announced and not refused:
-            self._hub.offer(operation.record)
+        if isinstance(operation, Publish):
+            if operation.announced:
+                self._announced -= 1
+            elif not refused:
+                self._hub.offer(operation.record)
         future = self._waiting.pop(operation, None)
         if future is None or future.done():
             return

@@ -7,6 +7,7 @@ fails, publishers are refused, settlements are kept, and the turn is tried again
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -97,22 +98,27 @@ class BrokerThread:
             self._report(Report(ended=True))
 
     def _gather(self) -> list[Operation]:
-        """Wait for something to do, then take everything that is there, within bounds."""
+        """Wait for something to do, then take everything that is there, within bounds; while failing, wait longer."""
         operations, self._kept = self._kept, []
         size = 0
+        tries_at = time.monotonic() + self._retry_seconds if self._failing else None
         try:
-            operation = self._inbox.get(timeout=self._retry_seconds if self._failing else None)
-            while operation is not None:
+            while size <= TURN_BYTES and len(operations) <= TURN_OPERATIONS:
+                operation = self._next(tries_at, wait=self._failing or not operations)
+                if operation is None:
+                    self._stopping = True
+                    break
                 operations.append(operation)
                 if isinstance(operation, Publish):
                     size += len(operation.record.body)
-                if size > TURN_BYTES or len(operations) > TURN_OPERATIONS:
-                    return operations
-                operation = self._inbox.get_nowait()
-            self._stopping = True
         except queue.Empty:
             pass
         return operations
+
+    def _next(self, until: float | None, *, wait: bool) -> Operation | None:
+        if not wait:
+            return self._inbox.get_nowait()
+        return self._inbox.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
 
     def _turn(self, operations: list[Operation]) -> None:
         try:
