@@ -16,7 +16,8 @@ from feeds.splitter import FileFormatError, choose_splitter, without_mark
 _CHUNK_BYTES = 256 * 1024
 #: A request is sent when it holds as much, however few events that is: well below what the entrypoint takes.
 _MOST_REQUEST_BYTES = 4 * 1024**2
-_GZIP_MAGIC = b"\x1f\x8b"
+#: Of gzip's two magic bytes the first is enough (and a pipe may hold no more yet): no JSON begins with it.
+_GZIP_BEGINNING = b"\x1f"
 STANDARD = "-"
 
 
@@ -64,14 +65,13 @@ def _name(source: str) -> str:
 
 
 def _standard_input() -> io.BufferedReader:
-    reader = sys.stdin.buffer
-    assert isinstance(reader, io.BufferedReader), "standard input is no stand-in"
-    return reader
+    # Not sys.stdin: a thread that is still reading it when the process ends would make the interpreter abort.
+    return io.BufferedReader(io.FileIO(0, closefd=False))
 
 
 def _pieces(raw: io.BufferedReader, progress: Callable[[int], None] | None) -> Iterator[Iterator[bytes]]:
     """The events of each chunk that is read."""
-    compressed = raw.peek(2)[:2] == _GZIP_MAGIC
+    compressed = raw.peek(1)[:1] == _GZIP_BEGINNING
     data = gzip.GzipFile(fileobj=raw) if compressed else raw
     splitter = None
     beginning = b""
