@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -17,9 +17,11 @@ def free_port() -> int:
         return port
 
 
-async def eventually(
-    check: Callable[[], T | Awaitable[T]], *, timeout: float = 10.0, every: float = 0.02
-) -> T:
+@overload
+async def eventually(check: Callable[[], Awaitable[T]], *, timeout: float = ..., every: float = ...) -> T: ...
+@overload
+async def eventually(check: Callable[[], T], *, timeout: float = ..., every: float = ...) -> T: ...
+async def eventually(check: Callable[[], Any], *, timeout: float = 10.0, every: float = 0.02) -> Any:
     """Ask `check` (plain or async) again and again until its answer is true, and return that answer.
 
     An AssertionError in it counts as "not yet"; any other exception ends the wait. After `timeout` seconds it fails,
@@ -28,7 +30,7 @@ async def eventually(
     deadline = time.monotonic() + timeout
     while True:
         failed: AssertionError | None = None
-        answer: T | None = None
+        answer: Any = None
         try:
             result = check()
             answer = await result if isinstance(result, Awaitable) else result
