@@ -20,9 +20,9 @@ from streams.errors import TillstreamError
 
 #: A mistake of the user's, or a server that is not there: the message says it all.
 EXIT_ERROR = 2
-#: 128 + SIGINT, as shells have it.
+#: 128 + SIGINT, as shells have it; typer exits with the same after an interrupt.
 EXIT_INTERRUPTED = 130
-#: 128 + SIGPIPE: whoever read our output has gone, as in `tillstream generate | head`.
+#: 128 + SIGPIPE: whoever read our output has gone before its end.
 EXIT_BROKEN_PIPE = 141
 
 
@@ -65,7 +65,6 @@ def build(arguments: Sequence[str], *, rich: bool) -> typer.Typer:
         name="tillstream",
         help="Takes the events of tills, never loses or double-counts one, and shows what they add up to.",
         add_completion=False,
-        no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich" if rich else None,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -86,27 +85,33 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     Exits with 0; 1 where a command says so or a bug shows its traceback; 2 for a user's mistake or a server that is
     not there, in one line; 130 after an interrupt.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = list((sys.argv[1:] if arguments is None else arguments) or ["--help"])
     environ = dict(os.environ) if environ is None else environ
     rich = sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    app = build(arguments, rich=rich)
     try:
-        build(arguments, rich=rich)(args=list(arguments), prog_name="tillstream", obj=Invocation(environ=environ))
+        code = app(args=arguments, prog_name="tillstream", standalone_mode=False, obj=Invocation(environ=environ))
+        sys.stdout.flush()
     except TillstreamError as exc:
-        sys.exit(report(exc, colour=sys.stderr.isatty() and rich))
-    except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
+        _say(str(exc) or type(exc).__name__, colour=rich)
+        code = EXIT_ERROR
+    except typer.TyperException as exc:
+        context = getattr(exc, "ctx", None)
+        _say(f"{exc.format_message()} (try `{context.command_path if context else 'tillstream'} --help`)", colour=rich)
+        code = EXIT_ERROR
+    except typer.Abort:  # a prompt that got no answer
+        code = EXIT_INTERRUPTED
     except BrokenPipeError:
         # Flushing at exit would fail in the same way, with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_BROKEN_PIPE)
+        code = EXIT_BROKEN_PIPE
+    sys.exit(code or 0)
 
 
-def report(error: TillstreamError, *, colour: bool) -> int:
-    """Say an error in one line on stderr; return the exit code."""
-    label = "\x1b[1;31merror:\x1b[0m" if colour else "error:"
-    text = " ".join(str(error).split()) or type(error).__name__
-    print(label, text, file=sys.stderr)
-    return EXIT_ERROR
+def _say(error: str, *, colour: bool) -> None:
+    """Say an error in one line on stderr."""
+    label = "\x1b[1;31merror:\x1b[0m" if colour and sys.stderr.isatty() else "error:"
+    print(label, " ".join(error.split()), file=sys.stderr)
 
 
 def _not_called() -> None:

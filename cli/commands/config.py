@@ -17,6 +17,9 @@ from cli.settings import SETTINGS, Loaded, Settings
 
 LIBRARIES = ("aiohttp", "uvloop", "aio-pika", "motor", "pymongo", "msgspec", "panel", "bokeh")
 
+#: Columns where there is no terminal: a file or a pipe has no edge at which to break a line.
+WIDE = 10_000
+
 
 @takes_settings(*(row.name for row in SETTINGS))
 def config(
@@ -42,7 +45,10 @@ def config(
     for row, value, origin in rows:
         style = "dim" if origin == "default" else "cyan"
         table.add_row(Text(row.name), Text(value), Text(origin, style=style))
-    Console(soft_wrap=False, highlight=False).print(table)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    console.print(table)
 
 
 def version() -> None:
