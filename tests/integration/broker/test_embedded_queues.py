@@ -1,4 +1,4 @@
-"""The embedded broker's queues against invariants, with anything in any order: turns that fail, ambiguous commits, kills."""
+"""The embedded broker's queues hold their invariants: any operations, failing turns, kills."""
 
 import shutil
 import sqlite3
@@ -114,8 +114,8 @@ class QueuesMachine(RuleBasedStateMachine):
             self.file.fail = None
             return  # nothing was to be written
         except TurnFailedError as exc:
-            assert exc.unknown is (point != "write")
-        self.file.fail = None
+            unknown = exc.unknown
+        assert unknown is (point != "write")
         self.file.reopen()
         self.queues.recount()
         if point != "answer":
@@ -235,7 +235,7 @@ class QueuesMachine(RuleBasedStateMachine):
         return {
             name: {
                 body: (number, attempts)
-                for body, number, attempts in self.eyes.execute(f'SELECT body, id, attempts FROM "queue:{name}"')  # noqa: S608
+                for body, number, attempts in self.eyes.execute(f'SELECT body, id, attempts FROM "queue:{name}"')
             }
             for name in QUEUES
         }
