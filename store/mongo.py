@@ -5,33 +5,28 @@ always a unique key: an event's `_id` who owns it, a ledger entry's `_id` and (w
 counted, a head's `_id` (stream and version) who moved the checkpoint on. Conditional updates decide nothing:
 FerretDB's are not atomic.
 
-Not here: connections and errors (`store.mongo_client`), the documents' forms (`store.mongo_records`).
+Not here: connections and errors (`store.mongo_client`), the documents' forms (`store.mongo_records`), and how a
+checkpoint moves on (`store.mongo_checkpoints`).
 """
 
 import asyncio
 import random
-import time
-import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
-from pymongo import ASCENDING, DESCENDING, IndexModel, ReadPreference
-from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import ASCENDING, IndexModel
+from pymongo.errors import BulkWriteError
 
-from analytics import DayTally, encode_day
-from store.codec import day_from_text, head_from_text
+from analytics import DayTally
 from store.errors import StoreError
-from store.mongo_client import DUPLICATE_KEY, describe_bulk, open_client, translated
+from store.mongo_checkpoints import CHECKPOINTS, DAYS, MongoCheckpoints
+from store.mongo_client import DUPLICATE_KEY, Collection, collection, describe_bulk, open_client, translated
 from store.mongo_records import (
     RESERVED_NAMES,
     EventRecord,
     event_record,
-    head_document,
-    head_id,
     ledger_document,
     ledger_entry,
     raw_record,
@@ -45,21 +40,13 @@ from streams.base import Event
 
 log = structlog.get_logger()
 
-_Collection = AsyncIOMotorCollection[dict[str, Any]]
-
-LEDGER, CHECKPOINTS, DAYS, REJECTED = "ledger", "checkpoints", "days", "rejected"
-#: How long the server may wait for a majority before the write's outcome counts as unknown.
-_WRITE_TIMEOUT_MS = 10_000
-_WRITES = WriteConcern(w="majority", j=True, wtimeout=_WRITE_TIMEOUT_MS)
-_READS = ReadConcern("majority")
+LEDGER, REJECTED = "ledger", "rejected"
 #: Look-ups of one `_id` that run side by side.
 _LOOK_UPS = 25
 #: FerretDB 1.24 handles bulks of 100 at a time and an ordered one goes on with the next 100 after an error.
 _APPEND_BULK = 100
-#: Conditions in one `$or`: each is an index range on MongoDB; one such query is one scan on FerretDB.
-_OR_CHUNK = 500
-#: Versions of a head that are kept behind the newest one.
-_OLD_HEADS = 10
+#: Conditions in one `$or`: each is an index range on MongoDB; FerretDB tries them all on every document.
+_OR_CHUNK = 100
 _SCAN_BATCH = 500
 _INDEX_ATTEMPTS = 5
 #: Per-document refusals that come from what the document holds (BadValue, FailedToParse, Overflow, InvalidBSON,
@@ -78,6 +65,7 @@ class MongoStore:
     def __init__(self, client: AsyncIOMotorClient[dict[str, Any]], database: str) -> None:
         self._client = client
         self._database = client[database]
+        self._checkpoints = MongoCheckpoints(self._database)
         self._scans_filters: bool | None = None
 
     @classmethod
@@ -85,16 +73,17 @@ class MongoStore:
         """A store for a URL; it connects at its first call. Raises ConfigurationError."""
         return cls(*open_client(url))
 
-    def _collection(self, name: str) -> _Collection:
-        return self._database.get_collection(
-            name, read_preference=ReadPreference.PRIMARY, read_concern=_READS, write_concern=_WRITES
-        )
+    def _collection(self, name: str) -> Collection:
+        return collection(self._database, name)
 
     async def prepare(self, stream: str, key_names: Sequence[str]) -> None:
-        """Make the indexes of a stream and of the shared collections; see the protocol."""
+        """Make the indexes of a stream and of the shared collections; see the protocol.
+
+        Events are indexed by the day, by each key, and by the first key together with the day.
+        """
         if stream in (LEDGER, CHECKPOINTS, DAYS, REJECTED) or RESERVED_NAMES & set(key_names):
             raise ValueError(f"a stream's name or key name is taken by the store itself: {stream}, {key_names}")
-        by_key = [_index(name, "_id") for name in key_names] + [_index(name, "day", "_id") for name in key_names]
+        queries = [("day",), *((name,) for name in key_names), *((name, "day") for name in key_names[:1])]
         indexes = {LEDGER: [_index("stream", "writer", "seq", unique=True)]}
         with translated("prepare the store"):
             scans = await self._scans()
@@ -104,7 +93,7 @@ class MongoStore:
             indexes[CHECKPOINTS] = [_index("stream", "version")]
             indexes[DAYS] = [_index("stream", "at")]
             indexes[REJECTED] = [_index("stream", "_id"), _index("stream", "reason")]
-            indexes[stream] = [_index("day", "_id"), *by_key]
+            indexes[stream] = [_index(*names, "_id") for names in queries]
         for name, models in indexes.items():
             await self._make_indexes(name, models)
 
@@ -163,14 +152,14 @@ class MongoStore:
     async def owners(self, stream: str, ids: Sequence[str]) -> dict[str, Owner]:
         """Owners by id; a few at a time by single look-ups, many by one query where that uses the index."""
         wanted, fields = list(dict.fromkeys(ids)), {"frame": True, "hash": True}
-        collection = self._collection(stream)
+        events = self._collection(stream)
         with translated(f"read the owners of {len(wanted)} events of {stream}"):
             if len(wanted) > _LOOK_UPS and not await self._scans():
-                found = await collection.find({"_id": {"$in": wanted}}, fields).to_list(None)
+                found = await events.find({"_id": {"$in": wanted}}, fields).to_list(None)
             else:
                 found = []
                 for chunk in _chunks(wanted, _LOOK_UPS):
-                    answers = await asyncio.gather(*(collection.find_one({"_id": one}, fields) for one in chunk))
+                    answers = await asyncio.gather(*(events.find_one({"_id": one}, fields) for one in chunk))
                     found += [one for one in answers if one is not None]
         return {one["_id"]: Owner(one["frame"], one["hash"]) for one in found}
 
@@ -223,16 +212,30 @@ class MongoStore:
         return None if found is None or found["stream"] != stream else ledger_entry(found)
 
     async def ledger_after(self, stream: str, offsets: Mapping[str, int]) -> list[LedgerEntry]:
-        """Entries past the offsets: one `distinct`, then one query for each 500 writers."""
-        ledger = self._collection(LEDGER)
-        found: list[dict[str, Any]] = []
+        """Entries past the offsets, by the ways that the server is good at."""
         with translated(f"read the ledger of {stream}"):
-            writers = await ledger.distinct("writer", {"stream": stream})
-            for chunk in _chunks(writers, _OR_CHUNK):
-                ranges = [{"stream": stream, "writer": one, "seq": {"$gt": offsets.get(one, 0)}} for one in chunk]
-                found += await ledger.find({"$or": ranges}, batch_size=_SCAN_BATCH).to_list(None)
+            scans = await self._scans()
+            found = await (self._scan_after(stream, offsets) if scans else self._seek_after(stream, offsets))
         found.sort(key=lambda document: (document["writer"], document["seq"]))
         return [ledger_entry(document) for document in found]
+
+    async def _seek_after(self, stream: str, offsets: Mapping[str, int]) -> list[dict[str, Any]]:
+        """Jump from writer to writer in the index, then to each one's tail."""
+        ledger = self._collection(LEDGER)
+        found: list[dict[str, Any]] = []
+        for chunk in _chunks(await ledger.distinct("writer", {"stream": stream}), _OR_CHUNK):
+            ranges = [{"stream": stream, "writer": one, "seq": {"$gt": offsets.get(one, 0)}} for one in chunk]
+            found += await ledger.find({"$or": ranges}, batch_size=_SCAN_BATCH).to_list(None)
+        return found
+
+    async def _scan_after(self, stream: str, offsets: Mapping[str, int]) -> list[dict[str, Any]]:
+        """Read the ledger once; the server leaves out what it can tell from a few conditions."""
+        conditions: dict[str, Any] = {"stream": stream}
+        if len(offsets) <= _OR_CHUNK:
+            ranges = [{"writer": one, "seq": {"$gt": offset}} for one, offset in offsets.items()]
+            conditions["$or"] = [*ranges, {"writer": {"$nin": [*offsets]}}]
+        found = await self._collection(LEDGER).find(conditions, batch_size=_SCAN_BATCH).to_list(None)
+        return [one for one in found if one["seq"] > offsets.get(one["writer"], 0)]
 
     async def scan_ledger(self, stream: str) -> AsyncIterator[LedgerEntry]:
         """All ledger entries, in no order."""
@@ -243,64 +246,19 @@ class MongoStore:
 
     async def head(self, stream: str) -> Head | None:
         """The newest version of the stream's head."""
-        with translated(f"read the checkpoint of {stream}"):
-            found = await (
-                self._collection(CHECKPOINTS).find({"stream": stream}).sort("version", DESCENDING).limit(1).to_list(1)
-            )
-        return head_from_text(stream, int(found[0]["version"]), found[0]["state"]) if found else None
+        return await self._checkpoints.head(stream)
 
     async def write_day(self, stream: str, day: str, tally: DayTally, version: int) -> str:
         """Write a new day document."""
-        name = f"{stream}:{day}:{uuid.uuid4().hex}"
-        document = {
-            "_id": name,
-            "stream": stream,
-            "day": day,
-            "tally": encode_day(tally).decode(),
-            "version": version,
-            "at": time.time(),
-        }
-        with translated(f"write the totals of {day}"):
-            await self._collection(DAYS).insert_one(document)
-        return name
+        return await self._checkpoints.write_day(stream, day, tally, version)
 
     async def read_day(self, stream: str, document: str) -> DayTally | None:
         """Read a day document."""
-        with translated("read a day's totals"):
-            found = await self._collection(DAYS).find_one({"_id": document})
-        return None if found is None or found["stream"] != stream else day_from_text(document, found["tally"])
+        return await self._checkpoints.read_day(stream, document)
 
     async def swap_head(self, head: Head) -> bool:
-        """Insert the head's next version, whose `_id` only one can insert; see the protocol.
-
-        A version's `_id` could be inserted again after it was dropped, by a caller that slept between looking and
-        inserting while others moved on. Versions are dropped in ascending order and never the newest two, so the
-        caller learns that from its own predecessor being gone.
-        """
-        checkpoints = self._collection(CHECKPOINTS)
-        with translated(f"move the checkpoint of {head.stream} on"):
-            if await self._newest_version(head.stream) != head.version - 1:
-                return False
-            try:
-                await checkpoints.insert_one(head_document(head, time.time()))
-            except DuplicateKeyError:
-                return False
-            if head.version == 1:
-                return await self._newest_version(head.stream) == 1
-            predecessor = {"_id": head_id(head.stream, head.version - 1)}
-            if await checkpoints.find_one(predecessor, {"_id": True}) is None:
-                return False
-        try:
-            await checkpoints.delete_one({"_id": head_id(head.stream, head.version - _OLD_HEADS)})
-        except PyMongoError as exc:
-            # The swap is done; what could not be dropped now is dropped by `tidy`.
-            log.info("an old checkpoint is dropped later", stream=head.stream, error=type(exc).__name__)
-        return True
-
-    async def _newest_version(self, stream: str) -> int:
-        newest = self._collection(CHECKPOINTS).find({"stream": stream}, {"version": True})
-        found = await newest.sort("version", DESCENDING).limit(1).to_list(1)
-        return int(found[0]["version"]) if found else 0
+        """Move the head on by one version; see the protocol."""
+        return await self._checkpoints.swap_head(head)
 
     async def tidy(self, head: Head, *, tallies_before: float, days_before: float) -> None:
         """Drop old tallies, day documents and heads; see the protocol."""
@@ -310,22 +268,7 @@ class MongoStore:
             for chunk in _chunks(writers, _OR_CHUNK):
                 merged = [{"writer": one, "seq": {"$lte": head.offsets[one]}} for one in chunk]
                 await ledger.update_many({**old, "$or": merged}, {"$set": {"tally": None, "kept": False}})
-            await self._collection(DAYS).delete_many(
-                {
-                    "stream": head.stream,
-                    "at": {"$lt": days_before},
-                    "version": {"$lte": head.version},
-                    "_id": {"$nin": [*head.days.values()]},
-                }
-            )
-            await self._drop_heads(head)
-
-    async def _drop_heads(self, head: Head) -> None:
-        """Drop old versions one by one, in ascending order: `swap_head` relies on it."""
-        checkpoints = self._collection(CHECKPOINTS)
-        old_heads = {"stream": head.stream, "version": {"$lte": head.version - _OLD_HEADS}}
-        for old in await checkpoints.find(old_heads, {"version": True}).sort("version", ASCENDING).to_list(None):
-            await checkpoints.delete_one({"_id": old["_id"]})
+        await self._checkpoints.tidy(head, days_before)
 
     # Rejected
 

@@ -1,4 +1,4 @@
-"""Connections to MongoDB: opening a client with time limits, and translating the driver's errors.
+"""Connections to MongoDB: time limits, write and read concerns, and the driver's errors translated.
 
 Not here: what is read and written, see `store.mongo`.
 """
@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from bson.errors import BSONError
-from motor.motor_asyncio import AsyncIOMotorClient
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
+from pymongo import ReadPreference
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
@@ -16,7 +17,9 @@ from pymongo.errors import (
     PyMongoError,
     ServerSelectionTimeoutError,
 )
+from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
+from pymongo.write_concern import WriteConcern
 
 from store.errors import StoreDataError, StoreError, StoreUnavailableError
 from streams.errors import ConfigurationError
@@ -33,7 +36,10 @@ _LIMITS = {
     "sockettimeoutms": 30_000,
     "waitqueuetimeoutms": 30_000,
 }
+#: How long the server may wait for a majority before the write's outcome counts as unknown.
+_WRITE_TIMEOUT_MS = 10_000
 _Client = AsyncIOMotorClient[dict[str, Any]]
+Collection = AsyncIOMotorCollection[dict[str, Any]]
 
 
 def open_client(url: str) -> tuple[_Client, str]:
@@ -50,6 +56,19 @@ def open_client(url: str) -> tuple[_Client, str]:
     if not parsed["database"]:
         raise ConfigurationError("the store's MongoDB URL names no database: mongodb://HOST:PORT/DATABASE")
     return client, parsed["database"]
+
+
+def collection(database: AsyncIOMotorDatabase[dict[str, Any]], name: str) -> Collection:
+    """A collection whose writes wait for a majority and its journals, and whose reads see what a majority has.
+
+    Whatever the URL asks for: what was acknowledged must not be rolled back, and what is read must not be either.
+    """
+    return database.get_collection(
+        name,
+        read_preference=ReadPreference.PRIMARY,
+        read_concern=ReadConcern("majority"),
+        write_concern=WriteConcern(w="majority", j=True, wtimeout=_WRITE_TIMEOUT_MS),
+    )
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""The stores that the contract is tested on: every test that asks for `url` or `store` runs once on each."""
+"""The stores that the contract is tested on: every test that asks for `url` or `store` runs once on each.
+
+`ferret` twice: as FerretDB, and by the ways that a MongoDB server is asked (slower there, but the answers must agree).
+"""
 
 import os
 from collections.abc import AsyncIterator
@@ -9,21 +12,32 @@ from motor.motor_asyncio import AsyncIOMotorClient
 
 import store as stores
 from store import Store
+from store.mongo import MongoStore
 from tests.integration.store.examples import KEY_NAMES, STREAM
 from tests.servers.ferret import existing_mongo, fresh_database
 
-PLACES = ["sqlite", pytest.param("ferret", marks=pytest.mark.mongo)]
+PLACES = [
+    "sqlite",
+    pytest.param("ferret", marks=pytest.mark.mongo),
+    pytest.param("ferret-as-mongodb", marks=pytest.mark.mongo),
+]
 if os.environ.get("TILLSTREAM_TEST_MONGO"):
     PLACES.append(pytest.param("mongodb", marks=pytest.mark.mongo))
 
 
+async def _no(self: MongoStore) -> bool:
+    return False
+
+
 @pytest.fixture(params=PLACES)
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+async def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     """The URL of a store that nothing is in yet, one per test."""
     if request.param == "sqlite":
         yield f"sqlite:{tmp_path / 'store.db'}"
         return
-    if request.param == "ferret":
+    if request.param.startswith("ferret"):
+        if request.param == "ferret-as-mongodb":
+            monkeypatch.setattr(MongoStore, "_scans", _no)
         # Its databases go away with the server.
         yield request.getfixturevalue("ferret").database()
         return
