@@ -76,7 +76,7 @@ class _WrittenResponse(web.StreamResponse):
         self._writer = request.writer
         return self._writer
 
-    async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - never given any
+    async def write_eof(self, data: bytes = b"") -> None:
         writer = self._writer
         assert writer is not None
         await writer.write(self._data)

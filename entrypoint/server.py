@@ -159,10 +159,13 @@ async def _stop(runner: web.ServerRunner, commit: GroupCommit, within_seconds: f
     """Stop in order, each step bounded."""
     # No new connections, and no further request on those that are idle; then requests under way get their answers,
     # for which they may need frames that have yet to leave: so the group commit still takes what they bring.
-    await runner.cleanup()
-    # Whatever is pending now has lost its client; it was taken from it, so it still goes out.
-    if not await commit.drain(within_seconds):
+    finishing = asyncio.create_task(runner.cleanup(), name="finish requests")
+    await asyncio.wait({finishing}, timeout=within_seconds)
+    # What is pending after that has lost its client; it was taken from it, so it still goes out. Where requests still
+    # wait for the broker, they have waited for as long as they may: they are told so while they can be.
+    if not await commit.drain(within_seconds if finishing.done() else 0):
         log.warning("stopped before the broker confirmed everything; nothing of that was answered 202")
+    await finishing
     log.info("stopped", events=commit.events, frames=commit.frames)
 
 

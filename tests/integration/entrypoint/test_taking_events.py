@@ -14,6 +14,8 @@ from entrypoint import EntrypointConfig
 from tests.integration.entrypoint.harness import JSON, LINES, WAIT, Entry, body, entrypoint, lines, receipt
 from tests.support import eventually
 
+HEAD = "POST /receipt HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
 
 @pytest.fixture
 async def entry(tmp_path: Path) -> AsyncIterator[Entry]:
@@ -257,7 +259,7 @@ async def test_a_client_that_waits_to_be_told_to_go_on_is_told(entry: Entry) -> 
     """Expect: 100-continue, as curl sends it with large bodies; what is too large is refused before it is sent."""
     data = body(1)
     reader, writer = await asyncio.open_connection(entry.bound.host, entry.bound.port)
-    head = "POST /receipt HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: "
+    head = f"{HEAD}Expect: 100-continue\r\nContent-Length: "
     writer.write(f"{head}{len(data)}\r\n\r\n".encode())
     async with asyncio.timeout(WAIT):
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -288,7 +290,7 @@ async def test_http_1_0_and_closing_clients_are_answered(entry: Entry) -> None:
 
 async def test_pipelined_requests_are_answered_in_order(entry: Entry) -> None:
     """Several requests in one packet: as many answers, in the same order."""
-    head = "POST /receipt HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+    head = f"{HEAD}Content-Length: "
     reader, writer = await asyncio.open_connection(entry.bound.host, entry.bound.port)
     requests = [body(1), b"{}", body(2)]
     writer.write(b"".join(f"{head}{len(data)}\r\n\r\n".encode() + data for data in requests))
@@ -331,10 +333,7 @@ async def test_a_client_that_leaves_does_not_cancel_the_commit(entry: Entry) -> 
     await asyncio.wait_for(entry.gate.waiting.wait(), WAIT)
     data = body(2)
     _, writer = await asyncio.open_connection(entry.bound.host, entry.bound.port)
-    writer.write(
-        f"POST /receipt HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode()
-        + data
-    )
+    writer.write(f"{HEAD}Content-Length: {len(data)}\r\n\r\n".encode() + data)
     also = asyncio.create_task(entry.post(body(3)))
 
     async def pending() -> bool:
