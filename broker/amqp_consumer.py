@@ -132,13 +132,25 @@ class AmqpConsumer:
         self._queue = ""
         self._cancelled_by_broker = asyncio.Event()
         self._ended = False
-        self._refused: ConsumerRefusedError | None = None
+        self._fault: BaseException | None = None
         self._watchdog: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start to consume; errors of this first time are raised."""
         await self._consume()
         self._watchdog = asyncio.create_task(self._keep(), name=f"amqp consumer {self._source.label}")
+        self._watchdog.add_done_callback(self._tell)
+
+    def _tell(self, watchdog: "asyncio.Task[None]") -> None:
+        """Have the iteration raise what ended the watchdog, since nothing would be delivered any more."""
+        if not watchdog.cancelled():
+            self._fault = watchdog.exception()
+            self._news.set()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was cancelled or closed."""
+        return self._ended
 
     def __aiter__(self) -> "AmqpConsumer":
         return self
@@ -147,8 +159,8 @@ class AmqpConsumer:
         while True:
             if self._buffer:
                 return self._buffer.popleft()
-            if self._refused is not None:
-                raise self._refused
+            if self._fault is not None:
+                raise self._fault
             if self._ended:
                 raise StopAsyncIteration
             self._news.clear()
@@ -231,10 +243,8 @@ class AmqpConsumer:
                 try:
                     await self._consume()
                     break
-                except ConsumerRefusedError as exc:
-                    self._refused = exc
-                    self._news.set()
-                    return
+                except ConsumerRefusedError:
+                    raise
                 except BrokerError as exc:
                     failures += 1
                     delay = RECONNECT.delay(failures, random.random())

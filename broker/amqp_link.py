@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aio_pika
 import structlog
@@ -51,7 +51,7 @@ class Endpoint:
         name: shown in the broker's list of connections.
     """
 
-    url: URL
+    url: URL = field(repr=False)
     name: str
 
     @classmethod
@@ -69,8 +69,8 @@ class Endpoint:
         return cls(url=parsed, name=name)
 
     def __str__(self) -> str:
-        host = self.url.host or ""
-        return f"{self.url.scheme}://{host}:{self.url.port or 5672}{self.url.path}"
+        port = self.url.port or (5671 if self.url.scheme == "amqps" else 5672)
+        return f"{self.url.scheme}://{self.url.host}:{port}{self.url.path}"
 
 
 #: Makes a new connection ready for use; returns the channels that it cannot be without.
@@ -109,6 +109,7 @@ class Link:
         loop = asyncio.get_running_loop()
         self._deadline = None if wait is None else loop.time() + wait
         self._task = loop.create_task(self._keep(), name=f"amqp link {self._purpose}")
+        self._task.add_done_callback(self._tell)
         try:
             await self._opened
         except BaseException:
@@ -159,6 +160,13 @@ class Link:
                     "broker unavailable, trying again", link=self._purpose, error=str(exc), delay_s=round(delay, 2)
                 )
                 await asyncio.sleep(delay)
+
+    def _tell(self, task: "asyncio.Task[None]") -> None:
+        """Say so if the link ended by a fault of its own; it stays unconnected, which its users are told as well."""
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.error("the broker link failed", link=self._purpose, exc_info=fault)
+            if not self._opened.done():
+                self._opened.set_exception(fault)
 
     def _hopeless(self, exc: BrokerError, delay: float) -> bool:
         if not isinstance(exc, BrokerUnavailableError):

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 import broker
+from broker import amqp_consumer
 from broker.errors import (
     BrokerBlockedError,
     BrokerError,
@@ -204,6 +205,58 @@ async def test_a_deleted_queue_is_made_again_and_consumed(rabbit: Rabbit, shared
     ours = await connect(shared, topology)
     try:
         consumer = await ours.consume(topology.work, prefetch=1)
+        vhost = shared.rpartition("/")[2]
+        await asyncio.to_thread(rabbit.api.delete, f"/queues/{vhost}/receipts.work")
+
+        async def published() -> bool:
+            try:
+                await ours.publish(receipt(b"again"))
+            except UnroutableError:
+                return False
+            return True
+
+        await eventually(published)
+        assert (await take(consumer)).body == b"again"
+    finally:
+        await ours.close()
+
+
+async def test_a_consumer_that_is_known_is_left_alone(shared: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watchdog finds nothing wrong with consumers of any kind: what they hold stays theirs."""
+    monkeypatch.setattr(amqp_consumer, "WATCHDOG_SECONDS", 0.02)
+    topology = receipts_topology()
+    ours = await connect(shared, topology)
+    asked: list[bool] = []
+    known = amqp_consumer.AmqpConsumer._known
+
+    async def ask(consumer: amqp_consumer.AmqpConsumer) -> bool:
+        asked.append(await known(consumer))
+        return asked[-1]
+
+    monkeypatch.setattr(amqp_consumer.AmqpConsumer, "_known", ask)
+    try:
+        for queue in (topology.work, topology.partials):
+            await ours.consume(queue, prefetch=1)
+        await ours.subscribe("test", {"count": "#"})
+        await eventually(lambda: len(asked) > 20)
+        assert all(asked)
+    finally:
+        await ours.close()
+
+
+async def test_a_consumer_lost_without_a_word_is_noticed(
+    rabbit: Rabbit, shared: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody told us of the cancel: the watchdog asks the broker, and consumes again."""
+    monkeypatch.setattr(amqp_consumer, "WATCHDOG_SECONDS", 0.1)
+    topology = receipts_topology()
+    ours = await connect(shared, topology)
+    try:
+        consumer = await ours.consume(topology.work, prefetch=1)
+        assert isinstance(consumer, amqp_consumer.AmqpConsumer)
+        channel = consumer._channel
+        assert channel is not None
+        channel.on_consumer_cancel_callbacks.clear()
         vhost = shared.rpartition("/")[2]
         await asyncio.to_thread(rabbit.api.delete, f"/queues/{vhost}/receipts.work")
 
