@@ -7,7 +7,7 @@ import pytest
 import store as stores
 from store import EventQuery, Store, StoreError
 from streams.errors import ConfigurationError
-from tests.integration.store.examples import KEY_NAMES, STREAM, event, frame, rejected
+from tests.integration.store.examples import KEY_NAMES, STREAM, entry, event, frame, rejected
 
 
 async def test_a_store_answers(store: Store) -> None:
@@ -30,6 +30,8 @@ async def test_several_can_prepare_at_once(url: str) -> None:
         await asyncio.gather(*(one.prepare(STREAM, KEY_NAMES) for one in opened for _ in range(2)))
         first = opened[0]
         assert await first.insert_events(STREAM, [first.encode(event("x"), frame())], 1.0) == set()
+        assert await first.append([entry("w", 1), entry("v", 1)]) == 2
+        assert await opened[1].append([entry("w", 1)]) == 0
     finally:
         await asyncio.gather(*(one.close() for one in opened))
 

@@ -1,7 +1,7 @@
 // A MongoDB protocol server for tests: FerretDB on its SQLite backend, loopback only.
 //
 // It is a module of its own because building FerretDB's own command needs version files that are not in the module.
-// SIGTERM and SIGINT stop it. What it does and does not do of MongoDB is written down in docs/decisions.
+// SIGTERM and SIGINT stop it. It has no transactions, change streams, TTL indexes or atomic updates.
 package main
 
 import (
