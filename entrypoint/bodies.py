@@ -125,7 +125,8 @@ class Bodies:
                 while not member.eof:
                     piece = view[position : position + _INPUT_BYTES]
                     data = member.decompress(piece, min(_TURN_BYTES, self.max_bytes + 1 - len(out)))
-                    position += len(piece) - len(member.unconsumed_tail) - len(member.unused_data)
+                    # At the end of a member its rest may stand in both.
+                    position += len(piece) - len(member.unused_data if member.eof else member.unconsumed_tail)
                     if not data and not piece and not member.eof:
                         raise ProblemError(INVALID_BODY, "the gzip data is cut off")
                     out += data

@@ -82,11 +82,8 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 def _read(path: Path) -> frozenset[bytes]:
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return frozenset(
-        _digest(line.partition(":")[2].strip() if ":" in line else line)
-        for line in lines
-        if line and not line.startswith("#")
-    )
+    tokens = (line.partition(":")[2].strip() if ":" in line else line for line in lines if not line.startswith("#"))
+    return frozenset(_digest(token) for token in tokens if token)  # the empty one would let everybody in
 
 
 def _digest(token: str) -> bytes:

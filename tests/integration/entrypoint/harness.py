@@ -26,7 +26,7 @@ JSON = {"Content-Type": "application/json"}
 LINES = {"Content-Type": "application/x-ndjson"}
 
 
-def receipt(number: int, **fields: Any) -> dict[str, Any]:
+def receipt(number: int | str, **fields: Any) -> dict[str, Any]:
     """A valid receipt with this number."""
     return {
         "cashReceiptID": number,
@@ -55,7 +55,7 @@ def receipt(number: int, **fields: Any) -> dict[str, Any]:
     }
 
 
-def body(number: int, **fields: Any) -> bytes:
+def body(number: int | str, **fields: Any) -> bytes:
     """A valid receipt as JSON."""
     return json.dumps(receipt(number, **fields)).encode()
 
@@ -213,7 +213,8 @@ async def entrypoint(
         )
     )
     try:
-        await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED, timeout=WAIT)
+        either: set[asyncio.Future[Any]] = {serving, ready}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED, timeout=WAIT)
         if serving.done():
             await serving
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
