@@ -102,8 +102,8 @@ class MongoStore:
         for attempt in range(1, _INDEX_ATTEMPTS + 1):
             try:
                 with translated(f"make the indexes of {name}"):
-                    # MongoDB is asked for all of them, for it then waits until they are built.
-                    there = await self._collection(name).index_information() if await self._scans() else {}
+                    # FerretDB hangs up also when it is asked for one that is there among others that are not.
+                    there = await self._collection(name).index_information()
                     missing = [model for model in models if model.document["name"] not in there]
                     if missing:
                         await self._collection(name).create_indexes(missing)
