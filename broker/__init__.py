@@ -37,7 +37,7 @@ async def connect(
     Arguments:
         url: `amqp://user:password@host:port/vhost` (or `amqps:`), or `sqlite:PATH` for the embedded broker.
         topology: every exchange and queue to be declared.
-        publish_timeout: seconds to wait for a confirm before its outcome counts as unknown (RabbitMQ only).
+        publish_timeout: seconds to wait for a confirm before its outcome counts as unknown.
         wait: how long to try while RabbitMQ cannot be reached, seconds; None for ever, 0 once.
         name: how the connection is called in RabbitMQ's lists.
     Raises:
@@ -55,5 +55,5 @@ async def connect(
     if scheme == "sqlite" and path:
         from broker.embedded import EmbeddedBroker  # noqa: PLC0415
 
-        return await EmbeddedBroker.open(path, topology)
+        return await EmbeddedBroker.open(path, topology, publish_timeout_seconds=publish_timeout)
     raise ConfigurationError("the broker's URL must begin with amqp://, amqps:// or sqlite:")

@@ -142,6 +142,7 @@ class PrivateRabbit(Rabbit):
         self.port, self.api_port, self._epmd_port = free_port(), free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
         user, password = "tillstream", secrets.token_urlsafe(18)
         (self.folder / "rabbitmq.conf").write_text(
             _CONF.format(
@@ -215,7 +216,31 @@ class PrivateRabbit(Rabbit):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a Ctrl-C at the tests is not for the server
             )
+        self._watch_over(self._process.pid, self._epmd.pid)
         self._await_ready()
+
+    def _watch_over(self, *pids: int) -> None:
+        """Have a shell kill the processes and remove the folder when this process ends without doing so."""
+        self._guard = subprocess.Popen(
+            [
+                "sh",
+                "-c",
+                'read _; folder=$1; shift; kill -9 "$@"; rm -rf "$folder"',
+                "guard",
+                self.folder,
+                *map(str, pids),
+            ],
+            stdin=subprocess.PIPE,  # held open by us alone: its end is what the shell waits for
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _dismiss_guard(self) -> None:
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()
+            self._guard = None
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
@@ -233,6 +258,7 @@ class PrivateRabbit(Rabbit):
 
     def stop(self) -> None:
         """Stop gracefully, bounded; data stays for the next start."""
+        self._dismiss_guard()
         if self._process is not None:
             self._process.terminate()
             try:
@@ -243,6 +269,7 @@ class PrivateRabbit(Rabbit):
 
     def kill(self) -> None:
         """kill -9, as a power loss of the process; data stays for the next start."""
+        self._dismiss_guard()
         if self._process is not None:
             self._process.kill()
             self._process.wait()
