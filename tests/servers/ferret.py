@@ -82,7 +82,11 @@ class FerretServer:
         log = self._folder / "log"
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                [self._binary, "--port", str(self.port), "--data", str(self._folder / "data")], stdout=out, stderr=out
+                [self._binary, "--guarded", "--port", str(self.port), "--data", str(self._folder / "data")],
+                stdin=subprocess.PIPE,  # held open by us alone: however the tests end, the server ends with them
+                stdout=out,
+                stderr=out,
+                start_new_session=True,  # a Ctrl-C at the tests is not for the server
             )
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while not self._listens():
@@ -124,6 +128,8 @@ class FerretServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
 
     def close(self) -> None:
         """Kill it and remove its folder."""

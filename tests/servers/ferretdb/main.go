@@ -7,6 +7,7 @@ package main
 import (
 	"context"
 	"flag"
+	"io"
 	"log"
 	"net"
 	"net/url"
@@ -22,14 +23,15 @@ import (
 func main() {
 	port := flag.Int("port", 27017, "TCP port on 127.0.0.1")
 	data := flag.String("data", "", "folder for the SQLite files; made if it is not there")
+	guarded := flag.Bool("guarded", false, "stop when standard input ends, as it does when the parent is gone")
 	flag.Parse()
-	if err := run(*port, *data); err != nil {
+	if err := run(*port, *data, *guarded); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// run serves until a signal says stop.
-func run(port int, data string) error {
+// run serves until a signal, or the end of standard input, says stop.
+func run(port int, data string, guarded bool) error {
 	folder, err := filepath.Abs(data)
 	if err != nil {
 		return err
@@ -39,6 +41,12 @@ func run(port int, data string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if guarded {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			stop()
+		}()
+	}
 	server, err := ferretdb.New(&ferretdb.Config{
 		Listener:  ferretdb.ListenerConfig{TCP: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))},
 		Handler:   "sqlite",
