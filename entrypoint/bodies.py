@@ -122,12 +122,14 @@ class Bodies:
         try:
             while position < len(body) and members < _MAX_MEMBERS:
                 member = zlib.decompressobj(_GZIP_WINDOW)
-                while not member.eof:
+                ended = False
+                while not ended:
                     piece = view[position : position + _INPUT_BYTES]
                     data = member.decompress(piece, min(_TURN_BYTES, self.max_bytes + 1 - len(out)))
-                    # At the end of a member its rest may stand in both.
-                    position += len(piece) - len(member.unused_data if member.eof else member.unconsumed_tail)
-                    if not data and not piece and not member.eof:
+                    ended = member.eof
+                    # At the end of a member what is left over may stand in both.
+                    position += len(piece) - len(member.unused_data if ended else member.unconsumed_tail)
+                    if not data and not piece and not ended:
                         raise ProblemError(INVALID_BODY, "the gzip data is cut off")
                     out += data
                     if len(out) > self.max_bytes:

@@ -162,7 +162,7 @@ def _type(schema: dict[str, Any]) -> str:
     if "format" in schema:
         words += f" ({schema['format']})"
     if "minimum" in schema and "maximum" in schema:
-        words += f", {schema['minimum']:g} to {schema['maximum']:g}"
+        words += f", {schema['minimum']:,.0f} to {schema['maximum']:,.0f}"
     return escape(words)
 
 

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from enum import Enum
+from itertools import takewhile
 from typing import Any, NoReturn
 
 import msgspec
@@ -162,12 +163,13 @@ class Intake:
             raise ProblemError(INVALID_BODY, "the JSON is too deep") from None
         except msgspec.DecodeError as exc:
             raise ProblemError(INVALID_BODY, f"the body is not a JSON array: {exc}") from None
-        raws = [raw for name in array.__struct_fields__ if (raw := getattr(array, name)) is not None]
+        elements = (getattr(array, name) for name in array.__struct_fields__)
+        raws = [bytes(raw) for raw in takewhile(lambda element: element is not None, elements)]
         if not raws:
             raise ProblemError(INVALID_BODY, "the array is empty")
         if len(raws) > self._events_max:
             raise self._too_many()
-        return await self._take_events(map(bytes, raws), now)
+        return await self._take_events(raws, now)
 
     async def _take_lines(self, body: bytes, now: float) -> tuple[bytes, int]:
         if body.count(b"\n") >= self._events_max:  # not to be split before we know that these are not blank lines

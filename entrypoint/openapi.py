@@ -7,10 +7,45 @@ from typing import Any
 
 import msgspec
 
+from entrypoint.problems import (
+    BROKER_BLOCKED,
+    BROKER_FULL,
+    BROKER_UNAVAILABLE,
+    BROKER_UNKNOWN,
+    EXPECTATION_FAILED,
+    INTERNAL,
+    INVALID_BODY,
+    INVALID_EVENT,
+    INVALID_QUERY,
+    NOT_FOUND,
+    OVERLOADED,
+    STORE_UNAVAILABLE,
+    TIMEOUT,
+    TOO_LARGE,
+    UNAUTHORIZED,
+    UNSUPPORTED_TYPE,
+    ProblemType,
+)
 from entrypoint.problems import CONTENT_TYPE as PROBLEM_TYPE
-from entrypoint.problems import PROBLEM_TYPES, ProblemType
 
+#: Version of the interface, not of the package.
 _VERSION = "1"
+
+#: What may come of sending events.
+_TAKING = (
+    INVALID_EVENT,
+    INVALID_BODY,
+    UNAUTHORIZED,
+    TIMEOUT,
+    TOO_LARGE,
+    UNSUPPORTED_TYPE,
+    EXPECTATION_FAILED,
+    OVERLOADED,
+    BROKER_FULL,
+    BROKER_BLOCKED,
+    BROKER_UNKNOWN,
+    BROKER_UNAVAILABLE,
+)
 
 _RECEIPT_EXAMPLE = {
     "cashReceiptID": 40213,
@@ -194,19 +229,18 @@ def _schemas() -> dict[str, Any]:
     }
 
 
-def _problems(*statuses: int) -> dict[str, Any]:
-    """Responses for the problem types of these statuses, and for those that any request may meet."""
+def _problems(*kinds: ProblemType) -> dict[str, Any]:
+    """Responses for these problem types, and for the one that any request may meet."""
     by_status: dict[int, list[ProblemType]] = {}
-    for kind in PROBLEM_TYPES:
+    for kind in (*kinds, INTERNAL):
         by_status.setdefault(kind.status, []).append(kind)
     responses: dict[str, Any] = {}
-    for status in sorted({*statuses, 500}):
-        kinds = by_status[status]
+    for status, same in sorted(by_status.items()):
         headers: dict[str, Any] = {}
-        if any(kind.retry_after_seconds for kind in kinds):
+        if any(kind.retry_after_seconds for kind in same):
             headers["Retry-After"] = {"schema": {"type": "integer"}, "description": "Seconds to wait."}
         responses[str(status)] = {
-            "description": " / ".join(kind.title for kind in kinds),
+            "description": "; ".join(f"{kind.title} (`{kind.slug}`)" for kind in same),
             **({"headers": headers} if headers else {}),
             "content": {PROBLEM_TYPE: {"schema": _ref("Problem")}},
         }
@@ -267,7 +301,7 @@ def _post(operation: str) -> dict[str, Any]:
         },
         "responses": {
             "202": _answer("Confirmed by the broker.", _ref("Accepted")),
-            **_problems(400, 401, 408, 413, 415, 503),
+            **_problems(*_TAKING),
         },
         "security": [{}, {"token": []}],
     }
@@ -287,7 +321,10 @@ def _paths() -> dict[str, Any]:
         "schema": {"type": "string"},
         "example": _ID_EXAMPLE,
     }
-    totals = {"200": _answer("Exact as of the request.", _ref("Totals")), **_problems(400, 401, 503)}
+    totals = {
+        "200": _answer("Exact as of the request.", _ref("Totals")),
+        **_problems(INVALID_QUERY, UNAUTHORIZED, STORE_UNAVAILABLE),
+    }
     filters = [
         _query("day", "Business day.", {"type": "string", "format": "date"}),
         _query("store", "storeID."),
@@ -307,7 +344,7 @@ def _paths() -> dict[str, Any]:
                 "List stored receipts",
                 {
                     "200": _answer("A page, in the order of their ids.", _ref("StoredReceipts")),
-                    **_problems(400, 401, 503),
+                    **_problems(INVALID_QUERY, UNAUTHORIZED, STORE_UNAVAILABLE),
                 },
                 description="All filters that are given must hold.",
                 parameters=filters,
@@ -320,7 +357,10 @@ def _paths() -> dict[str, Any]:
                 "readReceipt",
                 "Reading",
                 "One stored receipt",
-                {"200": _answer("The receipt.", _ref("StoredReceipt")), **_problems(400, 401, 404, 503)},
+                {
+                    "200": _answer("The receipt.", _ref("StoredReceipt")),
+                    **_problems(INVALID_QUERY, UNAUTHORIZED, NOT_FOUND, STORE_UNAVAILABLE),
+                },
                 parameters=[identity],
                 **token,
             )
