@@ -1,0 +1,11 @@
+"""Benchmarks: each is a ratio between two things measured in turns in one run on one machine.
+
+Run `python -m bench --help`. Absolute figures depend on the machine, which is why they are shown beside the ratios and
+never tested.
+
+- `bench.main`: the command, the table, the JSON
+- `bench.servers`: RabbitMQ, FerretDB and our processes
+- `bench.load`: receipts over HTTP, by wrk
+- `bench.post`, `bench.flush`, `bench.memory`: what is measured
+- `bench.bare`, `bench.drain`: the processes that we are compared with, or that stand behind us
+"""

@@ -1,0 +1,68 @@
+"""The command `python -m bench`."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bench import flush, memory, post
+from bench.results import Comparison
+from runtime import configure_logging
+from streams import TillstreamError
+
+
+def command(
+    only: Annotated[list[str] | None, typer.Option(help="Run just these: post, ndjson, flush, memory.")] = None,
+    rounds: Annotated[int, typer.Option(help="Rounds of each comparison; the ratio is their median.", min=1)] = 3,
+    seconds: Annotated[float, typer.Option(help="Length of a measurement over HTTP.", min=1)] = 8.0,
+    frames: Annotated[int, typer.Option(help="Frames of 500 receipts that a worker stores in a round.", min=4)] = 40,
+    receipts: Annotated[
+        int, typer.Option(help="Receipts that pass by in `memory`; it runs only if asked for.")
+    ] = 1_000_000,
+    to: Annotated[Path | None, typer.Option("--json", help="Write the results there, too.")] = None,
+) -> None:
+    """Measure ours against its bare counterpart, in turns, on RabbitMQ and FerretDB of the test suite; needs wrk."""
+    configure_logging("warning")
+    comparisons: dict[str, Callable[[], Comparison]] = {
+        "post": lambda: post.singles(rounds, seconds),
+        "ndjson": lambda: post.batches(rounds, seconds),
+        "flush": lambda: flush.flush(rounds, frames),
+    }
+    chosen = only or list(comparisons)
+    unknown = set(chosen) - {*comparisons, "memory"}
+    if unknown:
+        raise typer.BadParameter(f"there is no benchmark {', '.join(sorted(unknown))}")
+    results: dict[str, Any] = {}
+    table = Table("benchmark", "unit", "ours", "bare", "ratio", "target", title="Medians of the rounds")
+    for name in chosen:
+        if name == "memory":
+            results[name] = memory.memory(receipts)
+        else:
+            found = comparisons[name]()
+            results[name] = found.as_dict()
+            table.add_row(
+                found.name,
+                found.unit,
+                f"{sorted(found.ours)[len(found.ours) // 2]:,.0f}",
+                f"{sorted(found.bare)[len(found.bare) // 2]:,.0f}",
+                f"{found.ratio:.2f}",
+                f"{found.target:.2f}",
+            )
+    if table.row_count:
+        Console(stderr=True).print(table)
+    print(json.dumps(results, indent=2))
+    if to is not None:
+        to.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def main() -> None:
+    """Run it; user mistakes are one line."""
+    try:
+        typer.run(command)
+    except TillstreamError as exc:
+        sys.exit(f"error: {exc}")
