@@ -17,6 +17,11 @@ from broker.errors import BrokerBlockedError, BrokerError, BrokerUnavailableErro
 from broker.frames import Frame
 from broker.protocol import Broker, Message
 
+#: From the start of a publish until its bytes are with the system: the publish's task, that of the driver which writes,
+#: the loop's own writing, and one to spare. Answering a frame's callers only then is worth 10 to 20 % of throughput
+#: (64 connections, RabbitMQ, two cores) and delays them by some 100 microseconds; where nothing waits, by nothing.
+_TURNS_TO_THE_WIRE = 3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupCommitLimits:
@@ -83,6 +88,7 @@ class GroupCommit:
         self._waiting: deque[_Waiting] = deque()
         self._publishing: set[asyncio.Task[None]] = set()
         self._departure_set = False
+        self._unanswered = 0
         self._closing = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -195,16 +201,31 @@ class GroupCommit:
 
     def _landed(self, frame: Frame, batch: list[_Waiting], started: float, publish: "asyncio.Task[None]") -> None:
         """A publish is over, one way or another (a callback, so that not even a cancellation can pass it by)."""
+        seconds = time.perf_counter() - started
         self._publishing.discard(publish)
         if publish.cancelled():
             self._fail(batch, PublishUnknownError("this entrypoint stopped before the broker confirmed"))
         elif error := publish.exception():
             self._fail(batch, error)
         else:
-            self._confirm(frame, batch, time.perf_counter() - started)
+            self._unanswered += 1
+            if self._waiting:
+                # The next frame first: the broker has nothing to do until it comes, and answering takes a while.
+                self._depart()
+                self._answer(frame, batch, seconds, _TURNS_TO_THE_WIRE)
+            else:
+                self._answer(frame, batch, seconds, 0)
         if self._waiting:
             self._set_departure()
+        self._note_idle()
+
+    def _answer(self, frame: Frame, batch: list[_Waiting], seconds: float, turns: int) -> None:
+        """Tell the callers of a confirmed frame, after some turns of the loop."""
+        if turns:
+            self._loop.call_soon(self._answer, frame, batch, seconds, turns - 1)
         else:
+            self._unanswered -= 1
+            self._confirm(frame, batch, seconds)
             self._note_idle()
 
     def _confirm(self, frame: Frame, batch: list[_Waiting], seconds: float) -> None:
@@ -242,5 +263,5 @@ class GroupCommit:
         self.pending_bytes -= len(request.lines)
 
     def _note_idle(self) -> None:
-        if not self._waiting and not self._publishing:
+        if not (self._waiting or self._publishing or self._unanswered):
             self._idle.set()

@@ -106,11 +106,34 @@ async def test_requests_that_arrive_during_a_publish_share_the_next_frame() -> N
         message, confirm = await broker.next()
         assert message.body == b"two\nlines\nthree"
         assert message.headers["events"] == 3
-        assert first.done()
+        await settled(first)  # within some turns of the loop, whatever becomes of the next frame
         assert not any(each.done() for each in later)
         confirm.set_result(None)
         await settled(*later)
         assert commit.pending_events == commit.pending_bytes == 0
+
+
+async def test_the_next_frame_leaves_before_the_callers_of_the_last_are_told() -> None:
+    """The broker is not kept waiting by answers; they come a few turns of the loop later."""
+    broker = HandConfirmed()
+    async with group_commit(broker) as commit:
+        first = commit.commit(b"1", 1)
+        _, confirm = await broker.next()
+        second = commit.commit(b"2", 1)
+        told_before = []
+        publish = broker.publish
+
+        async def noting(message: Message) -> None:
+            told_before.append(first.done())
+            await publish(message)
+
+        broker.publish = noting  # type: ignore[method-assign]
+        confirm.set_result(None)
+        await settled(first)
+        assert told_before == [False]
+        assert await broker.confirm_next() == b"2"
+        assert await commit.drain(WAIT)
+        assert second.done()
 
 
 async def test_as_many_frames_as_allowed_are_in_flight() -> None:
