@@ -1,5 +1,6 @@
 """A bare aiohttp server: reads the body, answers 202. `python -m bench.bare PORT`."""
 
+import asyncio
 import sys
 
 from aiohttp import web
@@ -21,8 +22,6 @@ async def main(port: int) -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
     print("ready", flush=True)
-    import asyncio
-
     await asyncio.Event().wait()
 
 

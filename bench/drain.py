@@ -4,7 +4,7 @@ import sys
 
 import broker as brokers
 from broker.exchanges import receipts_topology
-from runtime import run
+from runtime import configure_logging, run
 
 
 async def main(url: str) -> None:
@@ -18,4 +18,5 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
+    configure_logging("warning")
     run(main(sys.argv[1]))

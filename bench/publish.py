@@ -13,7 +13,7 @@ import broker as brokers
 from broker.exchanges import receipts_topology
 from broker.frames import Frame
 from broker.protocol import Message
-from runtime import run
+from runtime import configure_logging, run
 
 
 async def main(url: str, file: str, seconds: float, in_flight: int) -> None:
@@ -46,4 +46,5 @@ async def main(url: str, file: str, seconds: float, in_flight: int) -> None:
 
 
 if __name__ == "__main__":
+    configure_logging("warning")
     run(main(sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])))

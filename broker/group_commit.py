@@ -29,12 +29,15 @@ class GroupCommitLimits:
 
     Attributes:
         frames_in_flight: publishes waiting for their confirm at once. More of them trade larger frames for latency.
+        large_in_flight: the same for large frames, of at least half of `frame_max_bytes`: those gain nothing from
+            waiting for company, so more of them may be under way.
         frame_max_bytes: a frame takes no further request beyond this; a single request may be larger.
         pending_max_events, pending_max_bytes: what may wait or be in flight in all before requests are refused;
             a request that alone exceeds them is taken when nothing else is pending.
     """
 
     frames_in_flight: int = 1
+    large_in_flight: int = 8
     frame_max_bytes: int = 1024 * 1024
     pending_max_events: int = 200_000
     pending_max_bytes: int = 64 * 1024 * 1024
@@ -86,6 +89,7 @@ class GroupCommit:
         self._on_published = on_published
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
         self._publishing: set[asyncio.Task[None]] = set()
         self._departure_set = False
         self._unanswered = 0
@@ -131,6 +135,7 @@ class GroupCommit:
         self.pending_bytes += size
         confirmed = self._loop.create_future()
         self._waiting.append(_Waiting(lines, events, confirmed))
+        self._waiting_bytes += size
         self._set_departure()
         return confirmed
 
@@ -155,14 +160,20 @@ class GroupCommit:
 
     def _set_departure(self) -> None:
         """Let a frame leave after whatever is runnable in this turn of the loop has run, and may have joined."""
-        if not self._departure_set and len(self._publishing) < self._limits.frames_in_flight:
+        if not self._departure_set and self._may_depart():
             self._departure_set = True
             self._idle.clear()
             self._loop.call_soon(self._depart)
 
+    def _may_depart(self) -> bool:
+        """Whether what waits may leave as a frame now."""
+        limits = self._limits
+        large = self._waiting_bytes * 2 >= limits.frame_max_bytes
+        return len(self._publishing) < max(limits.frames_in_flight, limits.large_in_flight if large else 0)
+
     def _depart(self) -> None:
         self._departure_set = False
-        while self._waiting and len(self._publishing) < self._limits.frames_in_flight:
+        while self._waiting and self._may_depart():
             batch = self._next_batch()
             if batch:
                 frame = Frame.from_body(
@@ -180,6 +191,7 @@ class GroupCommit:
         waiting = self._waiting
         while waiting and (not batch or len(waiting[0].lines) < room):
             request = waiting.popleft()
+            self._waiting_bytes -= len(request.lines)
             if request.confirmed.done():
                 self._settle(request)
             else:
@@ -254,6 +266,7 @@ class GroupCommit:
     def _refuse_waiting(self, error: BrokerError) -> None:
         batch = list(self._waiting)
         self._waiting.clear()
+        self._waiting_bytes = 0
         if batch:
             self._fail(batch, error)
         self._note_idle()

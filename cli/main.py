@@ -49,7 +49,6 @@ COMMANDS: Mapping[str, Command] = {
     "post": Command("cli.commands.feeds:post", "Send a file of receipts."),
     "watch": Command("cli.commands.watch:watch", "Print what is published, live."),
     "audit": Command("cli.commands.audit:audit", "Check from the stored data that every event is counted once."),
-    "bench": Command("cli.commands.bench:bench", "Measure, as ratios to a bare counterpart in the same run."),
     "config": Command("cli.commands.config:config", "Show the effective settings and where each comes from."),
     "version": Command("cli.commands.config:version", "Show the versions of Tillstream and of what it stands on."),
 }

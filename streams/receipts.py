@@ -1,18 +1,19 @@
-"""Receipts: their schema, identity, event time, validation, and what they add up to.
+"""Receipts: their identity, event time, content hash, and what they add up to.
 
-Everything that is peculiar to receipts is here; the rest of the system knows streams. The schema is that of the tills
-(`docs/receipts.md`); unknown fields are kept as they came.
+Everything that is peculiar to receipts is here and in `streams.receipt_schema`; the rest of the system knows streams.
+Unknown fields are kept as they came.
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET
 
 from analytics.histogram import Histogram
 from analytics.tally import DayTally, Tally
@@ -20,66 +21,13 @@ from streams.base import Event
 from streams.decoding import invalid_event
 from streams.errors import InvalidEventError, UndecodableEventError
 from streams.local_time import LocalTime, Moment
-from streams.money import LIMIT, SCALE, in_range, to_json, to_units
+from streams.money import SCALE, to_json, to_units
 from streams.plain import is_plain
+from streams.receipt_schema import DocumentTotal, Line, Receipt, Settlement, check_receipt, read_receipt
 
+_TOO_DEEP = "expected JSON of reasonable depth"
 #: Version of the content hash, its prefix: hashes of different versions are never compared as equal content.
 HASH_VERSION = 1
-#: Nesting of unknown fields beyond this is refused; known fields need three levels.
-MAX_DEPTH = 200
-#: A till prints tens of lines; beyond this it is not a receipt.
-MAX_LINES = 1000
-
-_INT64 = 2**63
-Identifier = Annotated[int, Meta(ge=-_INT64, le=_INT64 - 1)] | Annotated[str, Meta(min_length=1, max_length=128)]
-Name = Annotated[str, Meta(max_length=256)]
-Text = Annotated[str, Meta(max_length=4096)]
-
-
-class Line(Struct, frozen=True):
-    """One line of a receipt. Revenue by category is the sum of `settlementAmount`."""
-
-    lineNumber: Annotated[int, Meta(ge=0, le=1_000_000)]
-    productCode: Identifier
-    productDescription: Text
-    productCategoryCode: Identifier
-    productCategoryName: Name
-    quantity: Decimal
-    unitOfMeasure: Name
-    unitPrice: Decimal
-    creditAmount: Decimal
-    taxPercentage: Decimal
-    settlementAmount: Decimal
-
-
-class DocumentTotal(Struct, frozen=True):
-    """The totals that the till printed: the truth, whatever the lines add up to."""
-
-    grossTotal: Decimal
-    taxPayable: Decimal
-    netTotal: Decimal
-
-
-class Settlement(Struct, frozen=True):
-    """One payment."""
-
-    paymentMechanism: Name
-    settlementAmount: Decimal
-
-
-class Receipt(Struct, frozen=True):
-    """A receipt as a till sends it; ids are integers or strings, and compared as strings."""
-
-    cashReceiptID: Identifier
-    storeID: Identifier
-    terminalID: Identifier
-    date: Annotated[str, Meta(max_length=64)]
-    lines: Annotated[list[Line], Meta(max_length=MAX_LINES)]
-    documentTotal: DocumentTotal
-    settlements: Annotated[list[Settlement], Meta(max_length=MAX_LINES)]
-    agentID: Identifier | None = None
-    customerID: Identifier | None = None
-    receivedTime: float | None | UnsetType = UNSET
 
 
 class ReceiptFacts(NamedTuple):
@@ -93,7 +41,6 @@ class ReceiptFacts(NamedTuple):
     mismatch: bool
 
 
-_decode = msgspec.json.Decoder(Receipt).decode
 _decode_plain = msgspec.json.Decoder().decode
 _decode_exact = msgspec.json.Decoder(float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -103,13 +50,10 @@ _FIELDS = frozenset(Receipt.__struct_fields__)
 _LINE_FIELDS = frozenset(Line.__struct_fields__)
 _TOTAL_FIELDS = frozenset(DocumentTotal.__struct_fields__)
 _SETTLEMENT_FIELDS = frozenset(Settlement.__struct_fields__)
-_LINE_AMOUNTS = ("quantity", "unitPrice", "creditAmount", "taxPercentage", "settlementAmount")
 #: An amount of 16 significant digits or more, which a binary float may change, has at least so many after its point
 #: (being at most 10^9), or an exponent. A hint only, cheap to look for.
 _LONG_FRACTION = re.compile(rb"\.[0-9]{6}")
 _LONG_NUMBER = re.compile(r"[0-9][0-9.]{14,}[0-9](?:[eE][+-]?[0-9]+)?")
-#: Brackets, and strings (so that brackets inside them do not count).
-_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -124,9 +68,12 @@ class ReceiptStream:
 
     def accept(self, raw: bytes, received: float) -> bytes:
         """Check a receipt as sent and give its frame line. Raises InvalidEventError."""
-        receipt = self._read(raw)
-        self._moment(receipt)
-        if receipt.receivedTime is not UNSET:
+        try:
+            date, stamped = check_receipt(raw)
+        except RecursionError:
+            raise UndecodableEventError(_TOO_DEEP) from None
+        self._moment(date)
+        if stamped:
             raw = _without_received_time(raw)
         if b"\n" in raw:
             raw = msgspec.json.format(raw, indent=-1)
@@ -136,11 +83,23 @@ class ReceiptStream:
 
     def parse(self, line: bytes) -> Event:
         """Read a receipt from its frame line. Raises InvalidEventError."""
-        receipt = self._read(line)
+        try:
+            return self._parse(line)
+        except RecursionError:
+            # A thread has a stack of its own with nothing on it yet: what was accepted anywhere is readable there, and
+            # reads as the same, however deep in calls we are.
+            with ThreadPoolExecutor(max_workers=1) as thread:
+                try:
+                    return thread.submit(self._parse, line).result()
+                except RecursionError:
+                    raise UndecodableEventError(_TOO_DEEP) from None
+
+    def _parse(self, line: bytes) -> Event:
+        receipt = read_receipt(line)
         received = receipt.receivedTime
         if received is UNSET or received is None:
             raise InvalidEventError("$.receivedTime", "is stamped by the entrypoint, and missing")
-        moment = self._moment(receipt)
+        moment = self._moment(receipt.date)
         store, terminal, number = str(receipt.storeID), str(receipt.terminalID), str(receipt.cashReceiptID)
         customer = "" if receipt.customerID is None else str(receipt.customerID)
         canonical, facts = _canonical(receipt, moment)
@@ -217,39 +176,9 @@ class ReceiptStream:
             "mismatched": tally.row("flags", "totals", 1)[0],
         }
 
-    def _read(self, raw: bytes) -> Receipt:
-        """Decode and check all that needs no clock or zone."""
+    def _moment(self, date: str) -> Moment:
         try:
-            if not raw.isascii():
-                raw.decode()  # msgspec does not look inside what it skips
-            receipt = _decode(raw)
-        except UnicodeDecodeError as exc:
-            raise UndecodableEventError(f"expected UTF-8, found something else at byte {exc.start}") from None
-        except RecursionError:
-            raise UndecodableEventError("expected JSON of reasonable depth") from None
-        except (msgspec.ValidationError, msgspec.DecodeError) as exc:
-            raise invalid_event(exc) from None
-        try:
-            in_order = _amounts_in_range(receipt)
-        except InvalidOperation:  # comparing with NaN
-            in_order = False
-        if not in_order:
-            raise _out_of_range(receipt)
-        if not (
-            str(receipt.storeID).isprintable()
-            and str(receipt.terminalID).isprintable()
-            and str(receipt.cashReceiptID).isprintable()
-        ):
-            raise _unprintable(receipt)
-        if b"_" in raw:
-            _refuse_underscores(raw)
-        if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:
-            _refuse_depth(raw)
-        return receipt
-
-    def _moment(self, receipt: Receipt) -> Moment:
-        try:
-            return self.local.parse(receipt.date)
+            return self.local.parse(date)
         except ValueError as exc:
             raise InvalidEventError("$.date", str(exc)) from None
 
@@ -262,72 +191,6 @@ def quantity_json(units: int) -> msgspec.Raw:
 
 def _amounts(rows: Mapping[str, list[int]]) -> dict[str, dict[str, Any]]:
     return {key: {"sum": to_json(amount), "count": count} for key, (amount, count) in sorted(rows.items())}
-
-
-def _amounts_in_range(receipt: Receipt) -> bool:
-    low, high = -LIMIT, LIMIT
-    for line in receipt.lines:
-        if not (
-            low <= line.quantity <= high
-            and low <= line.unitPrice <= high
-            and low <= line.creditAmount <= high
-            and low <= line.taxPercentage <= high
-            and low <= line.settlementAmount <= high
-        ):
-            return False
-    total = receipt.documentTotal
-    if not (low <= total.grossTotal <= high and low <= total.taxPayable <= high and low <= total.netTotal <= high):
-        return False
-    return all(low <= settlement.settlementAmount <= high for settlement in receipt.settlements)
-
-
-def _each_amount(lookup: Callable[[Any, str], Any], lines: Any, total: Any, settlements: Any) -> Any:
-    """Every amount of a receipt with its path, whether it is held in structs or in dicts."""
-    for number, line in enumerate(lines):
-        for name in _LINE_AMOUNTS:
-            yield f"$.lines[{number}].{name}", lookup(line, name)
-    for name in DocumentTotal.__struct_fields__:
-        yield f"$.documentTotal.{name}", lookup(total, name)
-    for number, settlement in enumerate(settlements):
-        yield f"$.settlements[{number}].settlementAmount", lookup(settlement, "settlementAmount")
-
-
-def _out_of_range(receipt: Receipt) -> InvalidEventError:
-    for path, amount in _each_amount(getattr, receipt.lines, receipt.documentTotal, receipt.settlements):
-        if not in_range(amount):
-            return InvalidEventError(path, f"expected a number from -10^9 to 10^9, got {str(amount)[:40]}")
-    raise AssertionError("an amount was out of range, and then was not")
-
-
-def _unprintable(receipt: Receipt) -> InvalidEventError:
-    for name in ("storeID", "terminalID", "cashReceiptID"):
-        if not str(getattr(receipt, name)).isprintable():
-            return InvalidEventError(f"$.{name}", "expected an id without control characters")
-    raise AssertionError("an id was unprintable, and then was not")
-
-
-def _refuse_underscores(raw: bytes) -> None:
-    """Amounts sent as text: Python's Decimal would read "1_0" as 10, which no till means."""
-    try:
-        plain = _decode_exact(raw)
-    except msgspec.DecodeError:  # something that only the unknown fields hold
-        return
-    amounts = _each_amount(dict.__getitem__, plain["lines"], plain["documentTotal"], plain["settlements"])
-    for path, amount in amounts:
-        if isinstance(amount, str) and "_" in amount:
-            raise InvalidEventError(path, f"expected a decimal number, got {amount[:40]!r}")
-
-
-def _refuse_depth(raw: bytes) -> None:
-    """Nesting far beyond any receipt, which recursive readers further on would trip over."""
-    depth = 0
-    for token in _NESTING.finditer(raw):
-        if token[0] in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise UndecodableEventError(f"expected JSON at most {MAX_DEPTH} deep")
-        elif token[0] in b"]}":
-            depth -= 1
 
 
 def _without_received_time(raw: bytes) -> bytes:
@@ -406,7 +269,7 @@ def _document(line: bytes) -> tuple[dict[str, Any] | None, Any]:
     """The receipt as plain values (None where those would not be faithful), and its unknown fields."""
     try:
         plain: dict[str, Any] = _decode_plain(line)
-    except (msgspec.DecodeError, RecursionError):  # only an unknown field can be the reason: the rest was decoded
+    except msgspec.DecodeError:  # only an unknown field can be the reason: the rest was decoded
         return None, _strip_stamp(line)
     unknown = _unknown(plain)
     if unknown and not all(is_plain(extras) for extras in unknown.values()):

@@ -156,6 +156,26 @@ async def test_as_many_frames_as_allowed_are_in_flight() -> None:
         await settled(first)
 
 
+async def test_large_frames_do_not_wait_for_company() -> None:
+    """Half a frame's bytes leave although another frame is in flight, up to a limit; little ones wait."""
+    broker = HandConfirmed()
+    async with group_commit(broker, frame_max_bytes=100, large_in_flight=2) as commit:
+        first = commit.commit(b"a", 1)
+        await turn()
+        small = commit.commit(b"b", 1)
+        await turn()
+        assert commit.in_flight == 1
+        large = commit.commit(b"c" * 60, 1)
+        await turn()
+        assert commit.in_flight == 2
+        more = commit.commit(b"d" * 60, 1)
+        await turn()
+        assert commit.in_flight == 2
+        bodies = [await broker.confirm_next() for _ in range(3)]
+        assert bodies == [b"a", b"b\n" + b"c" * 60, b"d" * 60]
+        assert len(await settled(first, small, large, more)) == 4
+
+
 async def test_a_frame_is_capped_in_bytes_and_never_splits_a_request() -> None:
     """Requests are put together up to the cap, in order; one that is larger than the cap goes alone, whole."""
     broker = HandConfirmed()

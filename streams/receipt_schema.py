@@ -1,0 +1,207 @@
+"""The schema of receipts, and reading them: which bytes are a receipt, and what is said of those that are not.
+
+The schema is that of the tills (`docs/receipts.md`); unknown fields are not looked at here.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from streams.decoding import invalid_event
+from streams.errors import InvalidEventError, UndecodableEventError
+from streams.money import LIMIT, in_range
+
+#: A till prints tens of lines; beyond this it is not a receipt.
+MAX_LINES = 1000
+
+_INT64 = 2**63
+Identifier = Annotated[int, Meta(ge=-_INT64, le=_INT64 - 1)] | Annotated[str, Meta(min_length=1, max_length=128)]
+Name = Annotated[str, Meta(max_length=256)]
+Text = Annotated[str, Meta(max_length=4096)]
+
+
+class Line(Struct, frozen=True):
+    """One line of a receipt. Revenue by category is the sum of `settlementAmount`."""
+
+    lineNumber: Annotated[int, Meta(ge=0, le=1_000_000)]
+    productCode: Identifier
+    productDescription: Text
+    productCategoryCode: Identifier
+    productCategoryName: Name
+    quantity: Decimal
+    unitOfMeasure: Name
+    unitPrice: Decimal
+    creditAmount: Decimal
+    taxPercentage: Decimal
+    settlementAmount: Decimal
+
+
+class DocumentTotal(Struct, frozen=True):
+    """The totals that the till printed: the truth, whatever the lines add up to."""
+
+    grossTotal: Decimal
+    taxPayable: Decimal
+    netTotal: Decimal
+
+
+class Settlement(Struct, frozen=True):
+    """One payment."""
+
+    paymentMechanism: Name
+    settlementAmount: Decimal
+
+
+class Receipt(Struct, frozen=True):
+    """A receipt as a till sends it; ids are integers or strings, and compared as strings."""
+
+    cashReceiptID: Identifier
+    storeID: Identifier
+    terminalID: Identifier
+    date: Annotated[str, Meta(max_length=64)]
+    lines: Annotated[list[Line], Meta(max_length=MAX_LINES)]
+    documentTotal: DocumentTotal
+    settlements: Annotated[list[Settlement], Meta(max_length=MAX_LINES)]
+    agentID: Identifier | None = None
+    customerID: Identifier | None = None
+    receivedTime: float | UnsetType | None = UNSET
+
+
+_decode = msgspec.json.Decoder(Receipt).decode
+_decode_exact = msgspec.json.Decoder(float_hook=Decimal).decode
+_LINE_AMOUNTS = ("quantity", "unitPrice", "creditAmount", "taxPercentage", "settlementAmount")
+#: Within the limit by so much that a binary float cannot hide an amount beyond it.
+_SURE = float(LIMIT) - 1
+
+
+def _with_numbers(kind: type[Struct], **replaced: Any) -> type[Struct]:
+    """The same struct with binary floats for decimals: quick to check, never added up."""
+    sure = Annotated[float, Meta(ge=-_SURE, le=_SURE)]
+    fields: list[Any] = []
+    for item in msgspec.structs.fields(kind):
+        field_type = replaced.get(item.name, sure if item.type is Decimal else item.type)
+        fields.append((item.name, field_type) if item.required else (item.name, field_type, item.default))
+    return msgspec.defstruct(f"Quick{kind.__name__}", fields, frozen=True)
+
+
+_QuickLine: Any = _with_numbers(Line)
+_QuickSettlement: Any = _with_numbers(Settlement)
+_QuickReceipt: Any = _with_numbers(
+    Receipt,
+    lines=Annotated[list[_QuickLine], Meta(max_length=MAX_LINES)],
+    documentTotal=_with_numbers(DocumentTotal),
+    settlements=Annotated[list[_QuickSettlement], Meta(max_length=MAX_LINES)],
+)
+_decode_quick = msgspec.json.Decoder(_QuickReceipt).decode
+
+
+def check_receipt(raw: bytes) -> tuple[str, bool]:
+    """Whether bytes are a receipt, but for the date; gives its date, and whether the sender set `receivedTime`.
+
+    Nearly all receipts send their amounts as JSON numbers of ordinary size: those are told at once, without making
+    decimals. All others are read in full; both ways accept the same.
+
+    Raises InvalidEventError, and RecursionError for nesting beyond what the stack has room for.
+    """
+    try:
+        receipt = _decode_quick(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        receipt = read_receipt(raw)
+    else:
+        _check_utf8(raw)
+        _check_ids(receipt)
+    return receipt.date, receipt.receivedTime is not UNSET
+
+
+def read_receipt(raw: bytes) -> Receipt:
+    """Read a receipt, but for its date. Raises InvalidEventError, and RecursionError as `check_receipt` does."""
+    _check_utf8(raw)
+    try:
+        receipt = _decode(raw)
+    except msgspec.DecodeError as exc:
+        raise invalid_event(exc) from None
+    try:
+        in_order = _amounts_in_range(receipt)
+    except InvalidOperation:  # comparing with NaN
+        in_order = False
+    if not in_order:
+        raise _out_of_range(receipt)
+    _check_ids(receipt)
+    if b"_" in raw:
+        _refuse_underscores(raw)
+    return receipt
+
+
+def _check_utf8(raw: bytes) -> None:
+    """msgspec does not look inside what it skips."""
+    if raw.isascii():
+        return
+    try:
+        raw.decode()
+    except UnicodeDecodeError as exc:
+        raise UndecodableEventError(f"expected UTF-8, found something else at byte {exc.start}") from None
+
+
+def _check_ids(receipt: Any) -> None:
+    if not (
+        str(receipt.storeID).isprintable()
+        and str(receipt.terminalID).isprintable()
+        and str(receipt.cashReceiptID).isprintable()
+    ):
+        raise _unprintable(receipt)
+
+
+def _amounts_in_range(receipt: Receipt) -> bool:
+    low, high = -LIMIT, LIMIT
+    for line in receipt.lines:
+        if not (
+            low <= line.quantity <= high
+            and low <= line.unitPrice <= high
+            and low <= line.creditAmount <= high
+            and low <= line.taxPercentage <= high
+            and low <= line.settlementAmount <= high
+        ):
+            return False
+    total = receipt.documentTotal
+    if not (low <= total.grossTotal <= high and low <= total.taxPayable <= high and low <= total.netTotal <= high):
+        return False
+    return all(low <= settlement.settlementAmount <= high for settlement in receipt.settlements)
+
+
+def _each_amount(lookup: Callable[[Any, str], Any], lines: Any, total: Any, settlements: Any) -> Any:
+    """Every amount of a receipt with its path, whether it is held in structs or in dicts."""
+    for number, line in enumerate(lines):
+        for name in _LINE_AMOUNTS:
+            yield f"$.lines[{number}].{name}", lookup(line, name)
+    for name in DocumentTotal.__struct_fields__:
+        yield f"$.documentTotal.{name}", lookup(total, name)
+    for number, settlement in enumerate(settlements):
+        yield f"$.settlements[{number}].settlementAmount", lookup(settlement, "settlementAmount")
+
+
+def _out_of_range(receipt: Receipt) -> InvalidEventError:
+    for path, amount in _each_amount(getattr, receipt.lines, receipt.documentTotal, receipt.settlements):
+        if not in_range(amount):
+            return InvalidEventError(path, f"expected a number from -10^9 to 10^9, got {str(amount)[:40]}")
+    raise AssertionError("an amount was out of range, and then was not")
+
+
+def _unprintable(receipt: Any) -> InvalidEventError:
+    for name in ("storeID", "terminalID", "cashReceiptID"):
+        if not str(getattr(receipt, name)).isprintable():
+            return InvalidEventError(f"$.{name}", "expected an id without control characters")
+    raise AssertionError("an id was unprintable, and then was not")
+
+
+def _refuse_underscores(raw: bytes) -> None:
+    """Amounts sent as text: Python's Decimal would read "1_0" as 10, which no till means."""
+    try:
+        plain = _decode_exact(raw)
+    except msgspec.DecodeError:  # something that only the unknown fields hold
+        return
+    amounts = _each_amount(dict.__getitem__, plain["lines"], plain["documentTotal"], plain["settlements"])
+    for path, amount in amounts:
+        if isinstance(amount, str) and "_" in amount:
+            raise InvalidEventError(path, f"expected a decimal number, got {amount[:40]!r}")
