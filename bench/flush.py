@@ -48,7 +48,7 @@ async def _bare(database: str, frames: list[Frame], stream: ReceiptStream) -> fl
     store = await stores.connect(database)
     await store.prepare(stream.name, stream.key_names)
     await store.close()
-    bulks = []
+    bulks: list[list[dict[str, object]]] = []
     for frame in frames:
         events = [stream.parse(line) for line in frame.lines()]
         bulks.append(

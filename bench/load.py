@@ -29,8 +29,9 @@ function request()
   return requests[turn]
 end
 function done(summary, latency, requests)
-  io.write(string.format('{"requests": %d, "microseconds": %d, "p50_us": %d, "p99_us": %d, "refused": %d, "broken": %d}\\n',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), summary.errors.status,
+  local form = '{"requests": %d, "microseconds": %d, "p50_us": %d, "p99_us": %d, "refused": %d, "broken": %d}'
+  io.write(string.format(form .. '\\n', summary.requests, summary.duration, latency:percentile(50),
+    latency:percentile(99), summary.errors.status,
     summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout))
 end
 """

@@ -163,7 +163,7 @@ class System:
                 counts = [(await self.get(f"/totals/{day}"))["count"] for day in days]
             except aiohttp.ClientError:
                 return False
-            return sum(counts) >= events
+            return bool(sum(counts) >= events)
 
         await eventually(enough, timeout=within, every=0.3)
 

@@ -80,6 +80,7 @@ def assert_day(found: dict[str, Any], expected: ExpectedDay) -> None:
 
 
 def identity(body: bytes) -> tuple[str, str, str, str]:
+    """What makes two receipts the same one."""
     receipt = json.loads(body)
     return str(receipt["storeID"]), str(receipt["terminalID"]), receipt["date"], str(receipt["cashReceiptID"])
 

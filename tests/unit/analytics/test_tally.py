@@ -1,5 +1,6 @@
 import math
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from analytics import DayTally, Histogram, NewerFormatError, Tally, decode_day, decode_tally, encode_day, encode_tally
 
+Step = tuple[Any, ...]
 LENGTHS = {"total": 2, "categories": 3, "minutes": 2}
 
 steps = st.lists(
@@ -25,7 +27,8 @@ steps = st.lists(
 )
 
 
-def fold(tally: Tally, todo: list[tuple]) -> Tally:
+def fold(tally: Tally, todo: list[Step]) -> Tally:
+    """Do to a tally what a stream's fold would."""
     for kind, *rest in todo:
         if kind == "row":
             day, table, key, amounts = rest
@@ -42,11 +45,12 @@ def fold(tally: Tally, todo: list[tuple]) -> Tally:
 
 
 def merged(*tallies: Tally) -> Tally:
+    """The merge of tallies, which stay as they are."""
     return Tally.sum(tallies)
 
 
 @given(steps, steps, steps)
-def test_merging_is_associative_and_commutative_with_an_identity(a: list, b: list, c: list) -> None:
+def test_merging_is_associative_and_commutative_with_an_identity(a: list[Step], b: list[Step], c: list[Step]) -> None:
     """Order and grouping never matter, and an empty tally changes nothing."""
     x, y, z = (fold(Tally(), todo) for todo in (a, b, c))
     assert merged(merged(x, y), z) == merged(x, merged(y, z))
@@ -55,13 +59,13 @@ def test_merging_is_associative_and_commutative_with_an_identity(a: list, b: lis
 
 
 @given(steps, steps)
-def test_folding_then_merging_equals_folding_together(a: list, b: list) -> None:
+def test_folding_then_merging_equals_folding_together(a: list[Step], b: list[Step]) -> None:
     """A frame's tally and its events' tallies are the same thing."""
     assert merged(fold(Tally(), a), fold(Tally(), b)) == fold(fold(Tally(), a), b)
 
 
 @given(steps, steps)
-def test_merging_leaves_the_other_alone(a: list, b: list) -> None:
+def test_merging_leaves_the_other_alone(a: list[Step], b: list[Step]) -> None:
     """What was merged shares nothing with where it went."""
     x, y = fold(Tally(), a), fold(Tally(), b)
     before = encode_tally(y)
@@ -73,7 +77,7 @@ def test_merging_leaves_the_other_alone(a: list, b: list) -> None:
 
 
 @given(steps)
-def test_tallies_survive_the_wire(todo: list) -> None:
+def test_tallies_survive_the_wire(todo: list[Step]) -> None:
     """Encoding and decoding gives the same tally; equal days give equal bytes, in whatever order they were folded."""
     tally = fold(Tally(), todo)
     assert decode_tally(encode_tally(tally)) == tally

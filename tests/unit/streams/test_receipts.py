@@ -18,11 +18,13 @@ RECEIVED = 1_763_725_200.25
 
 
 def event_of(value: object, stream: ReceiptStream = STREAM) -> Event:
+    """The event that a receipt becomes on its way through a frame."""
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
     return stream.parse(stream.accept(raw, RECEIVED))
 
 
 def refusal(value: object, stream: ReceiptStream = STREAM) -> InvalidEventError:
+    """Why a receipt is not accepted."""
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
     with pytest.raises(InvalidEventError) as caught:
         stream.accept(raw, RECEIVED)
@@ -80,6 +82,7 @@ def test_when_a_receipt_was_received_is_no_part_of_its_content() -> None:
 
 
 def paths(value: object, prefix: str = "") -> list[str]:
+    """Every place in a JSON value, as dotted paths."""
     if isinstance(value, dict):
         return [path for key, item in value.items() for path in [prefix + key, *paths(item, f"{prefix}{key}.")]]
     if isinstance(value, list):
@@ -88,6 +91,7 @@ def paths(value: object, prefix: str = "") -> list[str]:
 
 
 def as_json_path(path: str) -> str:
+    """A dotted path as errors write it."""
     return "$" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in path.split("."))
 
 
@@ -150,8 +154,8 @@ def test_json_numbers_that_are_none_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     "date",
-    ["2026-02-30 10:00:00", "2026-13-01 10:00:00", "2026-11-18 24:00:00", "2026-11-18 10:00:60", "2026-11-18", "", "yesterday",
-     "20261118T100000", "2026-W01-1 10:00:00", "٢٠٢٦-11-18 10:00:00", "0001-01-01T00:00:00+14:00"],
+    ["2026-02-30 10:00:00", "2026-13-01 10:00:00", "2026-11-18 24:00:00", "2026-11-18 10:00:60", "2026-11-18", "",
+     "yesterday", "20261118T100000", "2026-W01-1 10:00:00", "٢٠٢٦-11-18 10:00:00", "0001-01-01T00:00:00+14:00"],
 )  # fmt: skip
 def test_a_date_that_does_not_exist_is_refused(date: str) -> None:
     """Dates are checked against the calendar, not just for their form."""
@@ -305,14 +309,10 @@ def test_what_was_accepted_can_be_read_deeper_in_the_stack() -> None:
 def test_the_quick_check_accepts_what_the_full_one_does(path: str, amount: float | Decimal) -> None:
     """Two ways of checking amounts, one answer."""
     raw = json.dumps(receipt({path: "@@"})).replace('"@@"', f"{amount}").encode()
-    try:
-        line = STREAM.accept(raw, RECEIVED)
-    except InvalidEventError as error:
-        assert error.field == as_json_path(path)
-        assert abs(Decimal(str(amount))) > 10**9
+    if abs(Decimal(str(amount))) > 10**9:
+        assert refusal(raw).field == as_json_path(path)
     else:
-        assert abs(Decimal(str(amount))) <= 10**9
-        assert STREAM.parse(line).received == RECEIVED
+        assert event_of(raw).received == RECEIVED
 
 
 def test_receipts_that_do_not_add_up_count_and_are_flagged() -> None:
