@@ -74,7 +74,5 @@ def receipts_topology(*, work_max_bytes: int = WORK_MAX_BYTES, delivery_limit: i
         dead_letter=dead.name,
         max_bytes=work_max_bytes,
     )
-    partials = Queue(
-        name="partials.totals", bindings=((PARTIALS.name, "receipts"),), max_length=PARTIALS_MAX_LENGTH
-    )
+    partials = Queue(name="partials.totals", bindings=((PARTIALS.name, "receipts"),), max_length=PARTIALS_MAX_LENGTH)
     return Topology(dead=dead, work=work, partials=partials)
