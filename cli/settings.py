@@ -109,7 +109,7 @@ class Settings:
     )
     worker_probes_port: int = _row("port", _PORT, "3001", "Port of a worker's probes; 0 takes any free one.")
     totals_probes_port: int = _row("port", _PORT, "3002", "Port of the totals' probes; 0 takes any free one.")
-    prefetch: int = _row("number", values.integer(1, 10_000), "256", "Frames that a worker holds unacknowledged.")
+    prefetch: int = _row("number", values.integer(1, 10_000), "64", "Frames that a worker holds unacknowledged.")
     flush_events: int = _row("number", values.integer(1, 100_000), "2000", "Events at which a worker stops gathering.")
     flush_wait_ms: float = _row(
         "milliseconds", values.number(0, 1000), "3", "How long a worker gathers frames before it stores them."

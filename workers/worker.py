@@ -45,7 +45,7 @@ class WorkerConfig:
         stop_within_s: on stop, a flush under way gets so long to finish.
     """
 
-    prefetch: int = 16
+    prefetch: int = 64
     flush_events: int = 2000
     flush_wait_s: float = 0.003
     retry: Backoff = field(default_factory=lambda: Backoff(base_s=0.1, cap_s=5.0))
