@@ -1,0 +1,89 @@
+"""What the dashboard is told at its start, and who may reach it."""
+
+import ipaddress
+import socket
+from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
+
+from streams.errors import ConfigurationError
+
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DashboardConfig:
+    """Settings of the dashboard's server and pages.
+
+    Attributes:
+        host: address to listen at.
+        port: 0 takes any free one.
+        open: listen beyond loopback although anybody there can see the pages: there is no login yet.
+        origins: further `host:port` that browsers may have in their address bar, for a reverse proxy.
+        timezone: of the business day and of the times shown.
+        currency: code shown beside amounts.
+        receipt_url: where receipts are POSTed to, for the page that has none to show.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8050
+    open: bool = False
+    origins: tuple[str, ...] = ()
+    timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    currency: str = "EUR"
+    receipt_url: str = "http://127.0.0.1:3000/receipt"
+
+
+def check(config: DashboardConfig) -> None:
+    """Raises ConfigurationError for a listener beyond loopback that nobody asked for on purpose."""
+    if not config.open and not is_loopback(config.host):
+        raise ConfigurationError(
+            f"the dashboard has no login: listening on {config.host} would show it to everybody there; "
+            "say --open if that is wanted"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address (or `localhost`) is reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def listen(config: DashboardConfig) -> socket.socket:
+    """Bind and listen: from here on browsers wait instead of being refused. Raises ConfigurationError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            config.host.strip("[]"), config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as exc:
+        raise ConfigurationError(f"the dashboard cannot listen on {config.host}: {exc.strerror or exc}") from exc
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setblocking(False)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as exc:
+        listener.close()
+        raise ConfigurationError(
+            f"the dashboard cannot listen on {config.host} port {config.port}: {exc.strerror or exc}"
+        ) from exc
+    return listener
+
+
+def url(config: DashboardConfig, port: int) -> str:
+    """The page's address, as a browser on this machine opens it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)  # noqa: S104 - compared, not bound
+    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{port}/"
+
+
+def allowed_origins(config: DashboardConfig, port: int) -> list[str]:
+    """The `host:port` whose pages may open a websocket to us; any other site's are refused."""
+    hosts = [*_LOOPBACK_NAMES]
+    if not is_loopback(config.host):
+        bare = config.host.strip("[]")
+        hosts += [socket.gethostname().lower(), f"[{bare}]" if ":" in bare else bare]
+    return [f"{host}:{port}" for host in dict.fromkeys(hosts)] + [origin.lower() for origin in config.origins]

@@ -1,0 +1,74 @@
+"""Panel's and Bokeh's server: applications, listener, origins, sessions. Runs on the dashboard's own event loop."""
+
+import asyncio
+import concurrent.futures
+import logging
+import socket
+from collections.abc import Callable
+
+from bokeh.server.server import BaseServer
+from bokeh.server.tornado import BokehTornado
+from panel.io.application import build_applications
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+from tornado.web import RequestHandler
+
+from dashboard.config import DashboardConfig, allowed_origins
+from dashboard.feed import Feed
+from dashboard.page import TITLE, show_page
+
+#: A page that was asked for and whose websocket has not come, or is gone, for this long is forgotten.
+UNUSED_SESSION_SECONDS = 20
+#: How often that is looked for.
+CHECK_SESSIONS_SECONDS = 5
+#: Nothing that a page sends us is larger than a few hundred bytes.
+MESSAGE_MAX_BYTES = 1 << 20
+
+
+class Alive(RequestHandler):
+    """Says that the server answers: what a page that lost its connection asks for before it loads itself again."""
+
+    def get(self) -> None:
+        """Answer `ok`."""
+        self.set_header("Content-Type", "text/plain")
+        self.set_header("Cache-Control", "no-store")
+        self.write("ok\n")
+
+
+async def serve_site(
+    config: DashboardConfig,
+    feed: Feed,
+    listener: socket.socket,
+    stopped: "concurrent.futures.Future[None]",
+    *,
+    ready: Callable[[], None],
+) -> None:
+    """Serve the pages on a socket that listens already, until `stopped` is done.
+
+    Arguments:
+        ready: called when pages are answered.
+    """
+    # They tell every request and every session; what goes wrong still shows.
+    for name in ("bokeh", "panel", "tornado.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    port = listener.getsockname()[1]
+    applications = build_applications({"/": lambda: show_page(feed, config)}, title=TITLE, location=False)
+    application = BokehTornado(
+        applications,
+        extra_patterns=[(r"/healthz", Alive)],
+        extra_websocket_origins=allowed_origins(config, port),
+        unused_session_lifetime_milliseconds=UNUSED_SESSION_SECONDS * 1000,
+        check_unused_sessions_milliseconds=CHECK_SESSIONS_SECONDS * 1000,
+        websocket_max_message_size_bytes=MESSAGE_MAX_BYTES,
+    )
+    http = HTTPServer(application, max_body_size=MESSAGE_MAX_BYTES)
+    server = BaseServer(IOLoop.current(), application, http)
+    server.start()
+    http.add_sockets([listener])
+    ready()
+    try:
+        await asyncio.wrap_future(stopped)
+    finally:
+        # Order: no new connections; then sessions end, which stops their callbacks; then open connections.
+        server.stop()
+        await http.close_all_connections()

@@ -1,0 +1,221 @@
+"""From what the feed knows to what the page says: pure, and in words that are ready to be shown.
+
+Two views that are equal look the same, so whoever shows them pushes only what differs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from dashboard.feed import STALE_AFTER_SECONDS
+from dashboard.messages import Amount, minute_of_day
+from dashboard.snapshot import Snapshot
+
+#: Categories with a bar of their own; what is beyond them shares one, so that odd data cannot make an endless page.
+MOST_BARS = 12
+#: What a number that is not known yet looks like.
+UNKNOWN = "–"  # noqa: RUF001 - an en dash is what is meant
+_MINUTES_A_DAY = 24 * 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One category.
+
+    Attributes:
+        share: part of all sales, as text; empty where it says nothing.
+        width: percent of the longest bar.
+    """
+
+    name: str
+    amount: str
+    share: str
+    width: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What has to be said before any number is read; `alarm` marks trouble."""
+
+    text: str
+    alarm: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """The texts of the page. `empty`: the day has no receipts yet."""
+
+    day: str
+    updated: str
+    notice: Notice | None
+    empty: bool
+    revenue: str
+    receipts: str
+    pace: str
+    speed: str
+    bars: tuple[Bar, ...]
+    minutes_note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """Receipts per minute.
+
+    Attributes:
+        minutes, counts: minutes since midnight that have receipts, ascending, and how many.
+        start, end: minutes since midnight at the chart's edges, whole hours.
+        top: upper end of the scale.
+    """
+
+    minutes: tuple[int, ...]
+    counts: tuple[int, ...]
+    start: int
+    end: int
+    top: int
+
+
+def view(snapshot: Snapshot, *, now: float, epoch: float, zone: ZoneInfo) -> View:
+    """The texts for a moment.
+
+    Arguments:
+        now: seconds on the feed's clock.
+        epoch: the same moment as epoch seconds.
+    """
+    count, day = snapshot.count, snapshot.day
+    rate = snapshot.rate if snapshot.rate and snapshot.rate.day == day else None
+    categories = snapshot.categories if snapshot.categories and snapshot.categories.day == day else None
+    minutes = snapshot.minutes if snapshot.minutes and snapshot.minutes.day == day else None
+    return View(
+        day=_day(day) if day else UNKNOWN,
+        updated=_clock(count.as_of, zone) if count else UNKNOWN,
+        notice=_notice(snapshot, now, epoch, zone),
+        empty=count is not None and count.count == 0,
+        revenue=money(count.sum) if count else UNKNOWN,
+        receipts=f"{count.count:,}" if count else UNKNOWN,
+        pace=f"{rate.average_per_minute:,.0f}" if rate else UNKNOWN,
+        speed=_speed(rate.average_ms_system if rate else None),
+        bars=bars(categories.categories) if categories else (),
+        minutes_note="" if minutes is None or minutes.complete else "earlier minutes follow shortly",
+    )
+
+
+def chart(snapshot: Snapshot, zone: ZoneInfo) -> Chart:
+    """The bars of the day so far, and a window of whole hours around them and the last update."""
+    day, count = snapshot.day, snapshot.count
+    tables = snapshot.minutes if snapshot.minutes and snapshot.minutes.day == day else None
+    rows = _rows(tables.received if tables else {})
+    seen = [minute for minute, _ in rows]
+    if count:
+        moment = datetime.fromtimestamp(count.as_of, zone)
+        if moment.date().isoformat() == day:
+            seen.append(moment.hour * 60 + moment.minute)
+    start = min(seen, default=0) // 60 * 60
+    end = (max(seen) // 60 + 1) * 60 if seen else _MINUTES_A_DAY
+    counts = tuple(number for _, number in rows)
+    return Chart(
+        minutes=tuple(minute for minute, _ in rows),
+        counts=counts,
+        start=start,
+        end=end,
+        top=nice_top(max(counts, default=0)),
+    )
+
+
+def bars(categories: Mapping[str, Decimal]) -> tuple[Bar, ...]:
+    """Categories by sales, largest first; those beyond the limit share the last bar."""
+    ordered = sorted(categories.items(), key=lambda row: (-row[1], row[0]))
+    if len(ordered) > MOST_BARS:
+        rest = ordered[MOST_BARS - 1 :]
+        ordered = [*ordered[: MOST_BARS - 1], (f"{len(rest)} others", sum((amount for _, amount in rest), Decimal()))]
+    total = sum((amount for _, amount in ordered), Decimal())
+    longest = max((amount for _, amount in ordered), default=Decimal())
+    return tuple(
+        Bar(
+            name=name or "(no category)",
+            amount=money(amount),
+            share=f"{amount / total * 100:.1f} %" if total > 0 and amount >= 0 else "",
+            # Returns can leave a category below zero: it has an amount, and no bar.
+            width=round(float(amount / longest * 100), 1) if longest > 0 and amount > 0 else 0.0,
+        )
+        for name, amount in ordered
+    )
+
+
+def money(amount: Decimal) -> str:
+    """An amount with two digits and thousands apart: `-1,234.50`."""
+    return f"{amount:,.2f}"
+
+
+def nice_top(highest: int) -> int:
+    """The next of 5, 10, 20, 50, 100, 200, … above a number: a scale that rarely changes."""
+    top = 5
+    while top <= highest:
+        top = top * 5 // 2 if str(top)[0] == "2" else top * 2
+    return top
+
+
+def _rows(received: Mapping[str, Amount]) -> list[tuple[int, int]]:
+    rows = ((minute_of_day(text), amount.count) for text, amount in received.items())
+    return sorted((minute, number) for minute, number in rows if minute is not None and number > 0)
+
+
+def _notice(snapshot: Snapshot, now: float, epoch: float, zone: ZoneInfo) -> Notice | None:
+    silence = snapshot.silence(now)
+    stale = silence > STALE_AFTER_SECONDS
+    if snapshot.count is None:
+        if not stale:
+            return Notice(text="Waiting for the first totals …", alarm=False)
+        return Notice(text=f"Nothing heard from the totals for {_duration(silence)}. Are they running?", alarm=True)
+    if stale:
+        since = _clock(epoch - silence, zone)
+        text = f"Not live: nothing new since {since} ({_duration(silence)}). The figures are as they were then."
+        return Notice(text=text, alarm=True)
+    return None
+
+
+def _duration(seconds: float) -> str:
+    whole = int(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    return f"{whole // 60} min" if whole < 7200 else f"{whole // 3600} h"
+
+
+def _speed(milliseconds: float | None) -> str:
+    if milliseconds is None:
+        return "none in the last minute"
+    if milliseconds < 1000:
+        return f"counted within {milliseconds:.0f} ms on average"
+    return f"counted within {milliseconds / 1000:,.1f} s on average"
+
+
+def _clock(epoch: float, zone: ZoneInfo) -> str:
+    return datetime.fromtimestamp(epoch, zone).strftime("%H:%M:%S")
+
+
+def _day(day: str) -> str:
+    """`Saturday 21 November 2026`; what is no date stays as it is."""
+    try:
+        parsed = date.fromisoformat(day)
+    except ValueError:
+        return day
+    return f"{_WEEKDAYS[parsed.weekday()]} {parsed.day} {_MONTHS[parsed.month - 1]} {parsed.year}"
+
+
+# The page is in English, whatever the locale of the process: strftime would follow it.
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
