@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -22,10 +22,12 @@ from entrypoint import Bound, EntrypointConfig, serve
 from runtime import Backoff
 from store.errors import StoreError
 from store.protocol import Store
-from streams import ConfigurationError, ReceiptStream
+from streams import ConfigurationError, ReceiptStream, TillstreamError
 from workers import TotalsConfig, TotalsKeeper, TotalsMetrics, Worker, WorkerConfig, WorkerMetrics
 
 log = structlog.get_logger()
+
+Result = TypeVar("Result")
 
 #: How long a starting process waits for a broker and a store that are starting, too.
 START_PATIENCE_S = 60.0
@@ -58,11 +60,16 @@ def shared_broker_needed(settings: Settings, command: str) -> None:
         )
 
 
+class StoppedError(TillstreamError):
+    """The process was asked to stop before it had begun."""
+
+
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Parts]:
+async def opened(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Parts]:
     """Open broker and store, wait until both answer, and close them at the end, broker first.
 
-    Raises BrokerError or StoreError when they do not answer within START_PATIENCE_S.
+    Raises BrokerError or StoreError when they do not answer within START_PATIENCE_S, StoppedError when `stop` is set
+    before.
     """
     for url in (settings.broker, settings.store):
         if url.startswith("sqlite:"):
@@ -72,10 +79,11 @@ async def opened(settings: Settings) -> AsyncIterator[Parts]:
     store = await stores.connect(settings.store)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
-        await _until_it_answers(lambda: store.prepare(stream.name, stream.key_names))
-        broker = await brokers.connect(
+        await _unless(stop, _until_it_answers(lambda: store.prepare(stream.name, stream.key_names)))
+        connecting = brokers.connect(
             settings.broker, topology, publish_timeout=settings.publish_timeout_s, wait=START_PATIENCE_S
         )
+        broker = await _unless(stop, connecting)
         stack.push_async_callback(broker.close)
         yield Parts(
             settings=settings,
@@ -85,6 +93,21 @@ async def opened(settings: Settings) -> AsyncIterator[Parts]:
             store=store,
             registry=CollectorRegistry(),
         )
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of `work`, unless `stop` is set before: then it is cancelled, and StoppedError raised."""
+    task, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait((task,))
+    if task.cancelled():
+        raise StoppedError("stopped before broker and store answered")
+    return task.result()
 
 
 async def _until_it_answers(ask: Callable[[], Awaitable[None]]) -> None:

@@ -13,8 +13,6 @@ from structlog.typing import Processor
 
 #: Libraries that say at `info` (or repeat, while they reconnect) what we log better ourselves.
 QUIETENED = (
-    "aio_pika",
-    "aiormq",
     "aiohttp.access",
     "asyncio",
     "bokeh",
@@ -23,6 +21,8 @@ QUIETENED = (
     "pymongo",
     "tornado",
 )
+#: Libraries that log every failed attempt to connect as an error, with a traceback, while we say it in a line.
+SILENCED = ("aio_pika", "aiormq")
 
 
 def configure_logging(
@@ -68,6 +68,8 @@ def configure_logging(
     root.setLevel(threshold)
     for name in QUIETENED:
         logging.getLogger(name).setLevel(logging.INFO if level == "debug" else max(threshold, logging.WARNING))
+    for name in SILENCED:
+        logging.getLogger(name).setLevel(logging.INFO if level == "debug" else logging.CRITICAL)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -2,14 +2,15 @@
 
 import asyncio
 import functools
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 
 import structlog
 import typer
 
 from cli.options import takes_settings
 from cli.roles import (
+    StoppedError,
     entrypoint_config,
     opened,
     run_entrypoint,
@@ -22,6 +23,15 @@ from entrypoint import Bound, EntrypointConfig, supervise
 from runtime import Probes, Tasks, run, stop_event
 
 log = structlog.get_logger()
+
+
+def _serve(role: Coroutine[Any, Any, None]) -> None:
+    """Run a role to its end, which may come before its beginning."""
+    try:
+        run(role)
+    except StoppedError as exc:
+        log.info(str(exc))
+
 
 _SHARED = ("broker", "store", "timezone")
 
@@ -43,12 +53,12 @@ def up(
     Broker and store are files in the data folder, so nothing but Python packages is needed. Stop with Ctrl-C and start
     again: nothing that was answered 202 is lost. With TILLSTREAM_BROKER and TILLSTREAM_STORE, the same on real servers.
     """
-    run(_up(settings, demo=demo, dashboard=dashboard, rate=rate))
+    _serve(_up(settings, demo=demo, dashboard=dashboard, rate=rate))
 
 
 async def _up(settings: Settings, *, demo: bool, dashboard: bool, rate: float) -> None:
     with stop_event() as stop:
-        async with opened(settings) as parts, Tasks() as tasks:
+        async with opened(settings, stop) as parts, Tasks() as tasks:
             # Each role has a stop of its own: intake ends first, then counting, then the totals with a last checkpoint.
             stops = {role: asyncio.Event() for role in ("demo", "dashboard", "entrypoint", "worker", "totals")}
             listening: asyncio.Future[Bound] = asyncio.get_running_loop().create_future()
@@ -118,7 +128,7 @@ async def _listening(listening: "asyncio.Future[Bound]", entrypoint: "asyncio.Ta
 def entrypoint(settings: Settings) -> None:
     """Run the HTTP entrypoint on a broker and a store that others share."""
     shared_broker_needed(settings, "entrypoint")
-    run(_entrypoint(settings))
+    _serve(_entrypoint(settings))
 
 
 async def _entrypoint(settings: Settings) -> None:
@@ -141,13 +151,13 @@ def _entrypoint_process(settings: Settings, config: EntrypointConfig, on_ready: 
         with stop_event() as stop:
             await _serve_entrypoint(settings, config, stop, on_ready)
 
-    run(main())
+    _serve(main())
 
 
 async def _serve_entrypoint(
     settings: Settings, config: EntrypointConfig, stop: asyncio.Event, on_ready: Callable[[Bound], None]
 ) -> None:
-    async with opened(settings) as parts:
+    async with opened(settings, stop) as parts:
         await run_entrypoint(parts, config, stop, on_ready)
 
 
@@ -159,12 +169,12 @@ def _say_where(bound: Bound) -> None:
 def worker(settings: Settings) -> None:
     """Run one worker: it stores receipts and counts them. Run as many as you like, anywhere."""
     shared_broker_needed(settings, "worker")
-    run(_worker(settings))
+    _serve(_worker(settings))
 
 
 async def _worker(settings: Settings) -> None:
     with stop_event() as stop:
-        async with opened(settings) as parts:
+        async with opened(settings, stop) as parts:
             role = worker_of(parts)
             checks = {"broker": parts.broker.ping, "store": parts.store.ping, "worker": role.check}
             probes = Probes(checks=checks, registry=parts.registry)
@@ -178,12 +188,12 @@ async def _worker(settings: Settings) -> None:
 def totals(settings: Settings) -> None:
     """Run the totals: one process is active, further ones stand by."""
     shared_broker_needed(settings, "totals")
-    run(_totals(settings))
+    _serve(_totals(settings))
 
 
 async def _totals(settings: Settings) -> None:
     with stop_event() as stop:
-        async with opened(settings) as parts:
+        async with opened(settings, stop) as parts:
             role = totals_of(parts)
             checks = {"broker": parts.broker.ping, "store": parts.store.ping, "totals": role.check}
             probes = Probes(checks=checks, registry=parts.registry)
