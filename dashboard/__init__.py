@@ -10,8 +10,10 @@
 """
 
 from dashboard.config import DashboardConfig
-from dashboard.feed import Feed
+from dashboard.feed import Feed, Subscriber
+from dashboard.messages import bindings
 from dashboard.server import serve_dashboard
 from dashboard.snapshot import Snapshot
+from dashboard.view import today
 
-__all__ = ["DashboardConfig", "Feed", "Snapshot", "serve_dashboard"]
+__all__ = ["DashboardConfig", "Feed", "Snapshot", "Subscriber", "bindings", "serve_dashboard", "today"]

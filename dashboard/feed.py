@@ -4,13 +4,14 @@ import asyncio
 import dataclasses
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from broker.errors import BrokerError
-from broker.protocol import Broker
+from broker.protocol import Consumer
 from dashboard.messages import MalformedMessageError, Part, bindings, decode, part_name
 from dashboard.snapshot import Snapshot, value_of
 from runtime import Backoff
@@ -26,6 +27,13 @@ RESTART_AFTER_SECONDS = 10.0
 QUEUE_LENGTH = 100
 #: One line in the log per kind of malformed message and this long, however many there are.
 COMPLAIN_EVERY_SECONDS = 60.0
+
+
+class Subscriber(Protocol):
+    """The side of a broker that a feed needs; see `broker.protocol.Broker.subscribe`."""
+
+    async def subscribe(self, role: str, bindings: Mapping[str, str], *, max_length: int = 1000) -> Consumer:
+        """Listen to exchanges."""
 
 
 class Feed:
@@ -78,7 +86,7 @@ class Feed:
         """Whether the silence is too long for the numbers to be called live."""
         return self.silence > STALE_AFTER_SECONDS
 
-    async def follow(self, broker: Broker) -> None:
+    async def follow(self, broker: Subscriber) -> None:
         """Subscribe, and take what comes until cancelled; then the subscription is closed.
 
         A subscription that the broker refuses is tried again; one that was made survives lost connections by itself.

@@ -5,19 +5,19 @@ from html import escape
 from typing import Any
 
 import panel as pn
-from bokeh.models import BasicTicker, ColumnDataSource, CustomJSTickFormatter, FixedTicker, HoverTool, Range1d
+from bokeh.models import BasicTicker, ColumnDataSource, CustomJSTickFormatter, FixedTicker, HoverTool, Range1d, VBar
 from bokeh.plotting import figure
 
 from dashboard import theme
 from dashboard.config import DashboardConfig
 from dashboard.feed import Feed
-from dashboard.view import Bar, Chart, Notice, View, chart, view
+from dashboard.view import Bar, Chart, Notice, View, chart, today
 
 TITLE = "Tillstream: today"
 #: How often a session looks at the feed.
 EVERY_MILLISECONDS = 1000
-#: A minute on the chart's axis, which counts minutes since midnight; the gap keeps single bars apart.
-BAR_WIDTH = 0.9
+#: Up to this many minutes on the chart each has a bar of its own; beyond, bars are hairs and close up to one shape.
+SINGLE_BARS = 180
 
 
 def show_page(feed: Feed, config: DashboardConfig) -> Any:
@@ -52,7 +52,7 @@ class Page:
         self.template = pn.Template(theme.TEMPLATE)
         for name, pane in self._panes.items():
             self.template.add_panel(name, pane)
-        self.template.add_panel("chart", self._minutes.figure)
+        self.template.add_panel("chart", pn.pane.Bokeh(self._minutes.figure, sizing_mode="stretch_both"))  # type: ignore[no-untyped-call]
         self.template.add_variable("page_css", theme.PAGE_CSS)
         self.template.add_variable("icon", theme.ICON)
 
@@ -70,7 +70,7 @@ class Page:
             self._minutes.show(chart(self._snapshot, self._config.timezone))
 
     def _look(self) -> View:
-        return view(self._feed.latest, now=self._feed.clock(), epoch=time.time(), zone=self._config.timezone)
+        return today(self._feed.latest, now=self._feed.clock(), epoch=time.time(), zone=self._config.timezone)
 
 
 class MinutesChart:
@@ -82,6 +82,7 @@ class MinutesChart:
         self._x = Range1d(start=first.start, end=first.end)
         self._y = Range1d(start=0, end=first.top)
         self._ticker = FixedTicker(ticks=_ticks(first))
+        self._bars = VBar(x="middle", top="count", fill_color=theme.ROAST, **_bar_style(first))
         self.figure = self._draw()
 
     def show(self, now: Chart) -> None:
@@ -92,6 +93,7 @@ class MinutesChart:
         if (now.start, now.end) != (before.start, before.end):
             self._x.update(start=now.start, end=now.end)
             self._ticker.ticks = _ticks(now)
+            self._bars.update(**_bar_style(now))
         if now.top != before.top:
             self._y.end = now.top
 
@@ -109,8 +111,8 @@ class MinutesChart:
 
     def _draw(self) -> Any:
         plot = figure(
-            height=300,
-            sizing_mode="stretch_width",
+            sizing_mode="stretch_both",
+            min_height=280,
             x_range=self._x,
             y_range=self._y,
             toolbar_location=None,
@@ -121,9 +123,7 @@ class MinutesChart:
             min_border_left=36,
             min_border_right=18,
         )
-        plot.vbar(
-            x="middle", top="count", width=BAR_WIDTH, source=self._source, fill_color=theme.ROAST, line_color=None
-        )
+        plot.add_glyph(self._source, self._bars)
         plot.add_tools(HoverTool(tooltips=[("at", "@time"), ("receipts", "@count{0,0}")], mode="vline"))
         plot.xaxis.ticker = self._ticker
         plot.xaxis.formatter = CustomJSTickFormatter(
@@ -150,6 +150,13 @@ def _columns(rows: Chart) -> dict[str, list[Any]]:
     }
 
 
+def _bar_style(rows: Chart) -> dict[str, Any]:
+    """Bars with gaps, or an outline that hides the seams between them; the axis counts minutes."""
+    if rows.end - rows.start <= SINGLE_BARS:
+        return {"width": 0.85, "line_color": None}
+    return {"width": 1.0, "line_color": theme.ROAST}
+
+
 def _ticks(rows: Chart) -> list[int]:
     """Between four and eight labels on whole quarters or hours: few enough for a phone."""
     span = rows.end - rows.start
@@ -173,11 +180,15 @@ def _texts(now: View, config: DashboardConfig) -> dict[str, str]:
         ),
         "notice": _notice(now.notice, now.empty, config),
         "revenue": f'<p class="number huge"><span>{now.revenue}</span> <span class="unit">{currency}</span></p>',
-        "receipts": f'<p class="number large">{now.receipts}</p><p class="small">today</p>',
+        "receipts": f'<p class="number large">{now.receipts}</p><p class="small">{_basket(now, currency)}</p>',
         "pace": f'<p class="number large">{now.pace}</p><p class="small">{escape(now.speed)}</p>',
         "categories": _categories(now.bars, currency),
         "minutes_note": f'<p class="small">by time of arrival{f"; {now.minutes_note}" if now.minutes_note else ""}</p>',
     }
+
+
+def _basket(now: View, currency: str) -> str:
+    return f"{now.basket} {currency} on average" if now.basket else "none today"
 
 
 def _notice(notice: Notice | None, empty: bool, config: DashboardConfig) -> str:

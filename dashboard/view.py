@@ -45,7 +45,14 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """The texts of the page. `empty`: the day has no receipts yet."""
+    """The texts of the page.
+
+    Attributes:
+        empty: the day has no receipts yet.
+        basket: revenue per receipt; empty without receipts.
+        pace: receipts received in the last minute; `speed` says how fast they were counted.
+        minutes_note: what is not yet right about the minutes; empty when nothing is.
+    """
 
     day: str
     updated: str
@@ -53,6 +60,7 @@ class View:
     empty: bool
     revenue: str
     receipts: str
+    basket: str
     pace: str
     speed: str
     bars: tuple[Bar, ...]
@@ -76,7 +84,7 @@ class Chart:
     top: int
 
 
-def view(snapshot: Snapshot, *, now: float, epoch: float, zone: ZoneInfo) -> View:
+def today(snapshot: Snapshot, *, now: float, epoch: float, zone: ZoneInfo) -> View:
     """The texts for a moment.
 
     Arguments:
@@ -94,6 +102,7 @@ def view(snapshot: Snapshot, *, now: float, epoch: float, zone: ZoneInfo) -> Vie
         empty=count is not None and count.count == 0,
         revenue=money(count.sum) if count else UNKNOWN,
         receipts=f"{count.count:,}" if count else UNKNOWN,
+        basket=money(count.sum / count.count) if count and count.count > 0 else "",
         pace=f"{rate.average_per_minute:,.0f}" if rate else UNKNOWN,
         speed=_speed(rate.average_ms_system if rate else None),
         bars=bars(categories.categories) if categories else (),
@@ -149,11 +158,11 @@ def money(amount: Decimal) -> str:
 
 
 def nice_top(highest: int) -> int:
-    """The next of 5, 10, 20, 50, 100, 200, … above a number: a scale that rarely changes."""
-    top = 5
-    while top <= highest:
-        top = top * 5 // 2 if str(top)[0] == "2" else top * 2
-    return top
+    """The next of 5, 10, 15, 20, 30, 40, 60, 80, 100, 150, … above a number: a scale that rarely changes."""
+    if highest < 5:
+        return 5
+    unit = int("1" + "0" * (len(str(highest)) - 1))
+    return next(step * unit // 2 for step in (2, 3, 4, 6, 8, 12, 16, 20) if step * unit // 2 > highest)
 
 
 def _rows(received: Mapping[str, Amount]) -> list[tuple[int, int]]:
