@@ -61,7 +61,8 @@ class Consumer(Protocol):
     """An open subscription to one queue: iterate over it, close it.
 
     The iteration survives lost connections: it goes on by itself when the broker is back, and ends only after
-    `close`. At most `prefetch` deliveries are unsettled at any time.
+    `close`, or with ConsumerRefusedError when somebody else took an exclusive queue meanwhile. At most `prefetch`
+    deliveries are unsettled at any time.
     """
 
     def __aiter__(self) -> AsyncIterator[Delivery]: ...

@@ -110,26 +110,34 @@ class TotalsKeeper:
 
         On stop a last checkpoint is written. Raises only for bugs; failures of broker and store are waited out.
         """
-        consumer = await self._become_active(stop)
-        if consumer is None:
-            return
-        self._metrics.active.set(1)
-        try:
-            async with Tasks() as tasks:
-                tasks.start("merge partials", self._merge_partials(consumer))
-                for name, seconds, work, wake in (
-                    ("read the ledger", self._config.sync_s, self._sync, self._gap),
-                    ("publish totals", self._config.publish_s, self._publish, None),
-                    ("write checkpoints", self._config.checkpoint_s, self._checkpoint, None),
-                    ("drop what is old", self._config.tidy_s, self._tidy, None),
-                ):
-                    tasks.start(name, self._every(name, seconds, work, wake))
-                await tasks.until(stop)
+        while not stop.is_set():
+            consumer = await self._become_active(stop)
+            if consumer is not None:
+                self._metrics.active.set(1)
+                try:
+                    await self._keep(consumer, stop)
+                finally:
+                    self._metrics.active.set(0)
+                    await consumer.close()
+
+    async def _keep(self, consumer: Consumer, stop: asyncio.Event) -> None:
+        """Keep the totals until `stop` is set, or until another process has taken the partials."""
+        self._totals = Totals(self._store, self._stream.name)
+        over = asyncio.Event()
+        async with Tasks() as tasks:
+            tasks.start("wait for the stop", _pass_on(stop, over))
+            tasks.start("merge partials", self._merge_partials(consumer, over))
+            for name, seconds, work, wake in (
+                ("read the ledger", self._config.sync_s, self._sync, self._gap),
+                ("publish totals", self._config.publish_s, self._publish, None),
+                ("write checkpoints", self._config.checkpoint_s, self._checkpoint, None),
+                ("drop what is old", self._config.tidy_s, self._tidy, None),
+            ):
+                tasks.start(name, self._every(name, seconds, work, wake))
+            await tasks.until(over)
+        if stop.is_set():
             with contextlib.suppress(StoreError):  # the ledger has it all: the next start reads a little more
                 await self._totals.checkpoint()
-        finally:
-            self._metrics.active.set(0)
-            await consumer.close()
 
     async def _become_active(self, stop: asyncio.Event) -> Consumer | None:
         """Hold the queue of partials, which only one can; None when stopped before."""
@@ -170,22 +178,29 @@ class TotalsKeeper:
                 async with asyncio.timeout(max(_PAUSE_S, started + seconds - time.monotonic())):
                     await wake.wait()
 
-    async def _merge_partials(self, consumer: Consumer) -> None:
+    async def _merge_partials(self, consumer: Consumer, over: asyncio.Event) -> None:
         """Merge each partial that is the next of its writer; a gap is read from the ledger at once."""
-        async for delivery in consumer:
-            try:
-                partial = read_partial(delivery.body)
-            except (PartialError, NewerFormatError) as exc:
-                log.warning("not a partial, the ledger has it", error=str(exc))
-                outcome = "unreadable"
-            else:
-                merged = self._totals.merge(partial.writer, partial.first, partial.last, partial.tally)
-                outcome = merged.value
-                self._active_writers[partial.writer] = self._clock()
-                if merged is Merged.GAP:
-                    self._gap.set()
-            self._metrics.partials.labels(outcome).inc()
-            await delivery.ack()
+        try:
+            async for delivery in consumer:
+                self._merge_partial(delivery.body)
+                await delivery.ack()
+        except ConsumerRefusedError:
+            log.warning("another totals process took over while the connection was lost; standing by")
+            over.set()
+
+    def _merge_partial(self, body: bytes) -> None:
+        try:
+            partial = read_partial(body)
+        except (PartialError, NewerFormatError) as exc:
+            log.warning("not a partial, the ledger has it", error=str(exc))
+            outcome = "unreadable"
+        else:
+            merged = self._totals.merge(partial.writer, partial.first, partial.last, partial.tally)
+            outcome = merged.value
+            self._active_writers[partial.writer] = self._clock()
+            if merged is Merged.GAP:
+                self._gap.set()
+        self._metrics.partials.labels(outcome).inc()
 
     async def _sync(self) -> None:
         self._metrics.ledger_entries.inc(await self._totals.sync())
@@ -257,3 +272,8 @@ class TotalsKeeper:
             self._complete_at = now + 60
             return None
         return frozenset(minute for minute, rows in current.items() if before.get(minute) != rows)
+
+
+async def _pass_on(stop: asyncio.Event, over: asyncio.Event) -> None:
+    await stop.wait()
+    over.set()
