@@ -11,7 +11,7 @@ import structlog
 
 from analytics.tally import DayTally, Tally, merge_rows
 from store.errors import StoreDataError, StoreError
-from store.protocol import Head, LedgerEntry, Store
+from store.protocol import LEDGER_LIMIT, Head, LedgerEntry, Store
 
 log = structlog.get_logger()
 
@@ -35,10 +35,14 @@ class Totals:
     `merge` is synchronous and judges each entry or partial by the offset of its writer at that very moment, so a
     partial that overtakes a ledger read (or the other way round) is never merged twice. Reading and checkpointing are
     done one at a time.
+
+    Arguments:
+        page: ledger entries read at once, which bounds memory.
     """
 
-    def __init__(self, store: Store, stream: str) -> None:
+    def __init__(self, store: Store, stream: str, *, page: int = LEDGER_LIMIT) -> None:
         self._store = store
+        self._page = page
         self._stream = stream
         self._turn = asyncio.Lock()
         self._reset(None)
@@ -118,7 +122,13 @@ class Totals:
         async with self._turn:
             if not self._loaded:
                 await self._load()
-            merged = self._merge_entries(await self._store.ledger_after(self._stream, dict(self.offsets)))
+            merged = 0
+            more = True
+            while more:
+                entries = await self._store.ledger_after(self._stream, dict(self.offsets), limit=self._page)
+                fresh = self._merge_entries(entries)
+                merged += fresh
+                more = len(entries) >= self._page and fresh > 0
             self.synced = True
             return merged
 

@@ -21,7 +21,16 @@ from typing import Any
 from analytics import DayTally, encode_day, encode_tally
 from store.codec import day_from_text, head_from_text, head_to_text, tally_from_text
 from store.errors import StoreError
-from store.protocol import EncodedEvent, EventQuery, Head, LedgerEntry, Owner, Rejected, StoredEvent
+from store.protocol import (
+    LEDGER_LIMIT,
+    EncodedEvent,
+    EventQuery,
+    Head,
+    LedgerEntry,
+    Owner,
+    Rejected,
+    StoredEvent,
+)
 from store.sqlite_tables import (
     insert_statement,
     key_columns,
@@ -197,14 +206,17 @@ class EmbeddedStore:
 
         return await self._reader.run(work)
 
-    async def ledger_after(self, stream: str, offsets: Mapping[str, int]) -> list[LedgerEntry]:
+    async def ledger_after(
+        self, stream: str, offsets: Mapping[str, int], *, limit: int = LEDGER_LIMIT
+    ) -> list[LedgerEntry]:
         """Entries past the offsets, writer by writer, in one snapshot."""
 
         def work(connection: sqlite3.Connection) -> list[LedgerEntry]:
-            statement = f"{_ENTRIES} WHERE stream = ? AND writer = ? AND seq > ? ORDER BY seq"
+            statement = f"{_ENTRIES} WHERE stream = ? AND writer = ? AND seq > ? ORDER BY seq LIMIT ?"
             found: list[LedgerEntry] = []
             for (writer,) in connection.execute(_WRITERS, {"stream": stream}).fetchall():
-                found += map(_entry, connection.execute(statement, (stream, writer, offsets.get(writer, 0))))
+                values = (stream, writer, offsets.get(writer, 0), limit - len(found))
+                found += map(_entry, connection.execute(statement, values))
             return found
 
         return await self._reader.run(work)

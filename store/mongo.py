@@ -35,7 +35,7 @@ from store.mongo_records import (
     stamped,
     stored_event,
 )
-from store.protocol import EncodedEvent, EventQuery, Head, LedgerEntry, Owner, Rejected, StoredEvent
+from store.protocol import LEDGER_LIMIT, EncodedEvent, EventQuery, Head, LedgerEntry, Owner, Rejected, StoredEvent
 from streams.base import Event
 
 log = structlog.get_logger()
@@ -212,21 +212,28 @@ class MongoStore:
             found = await self._collection(LEDGER).find_one({"_id": frame})
         return None if found is None or found["stream"] != stream else ledger_entry(found)
 
-    async def ledger_after(self, stream: str, offsets: Mapping[str, int]) -> list[LedgerEntry]:
+    async def ledger_after(
+        self, stream: str, offsets: Mapping[str, int], *, limit: int = LEDGER_LIMIT
+    ) -> list[LedgerEntry]:
         """Entries past the offsets, by the ways that the server is good at."""
         with translated(f"read the ledger of {stream}"):
             scans = await self._scans()
-            found = await (self._scan_after(stream, offsets) if scans else self._seek_after(stream, offsets))
+            found = await (self._scan_after(stream, offsets) if scans else self._seek_after(stream, offsets, limit))
         found.sort(key=lambda document: (document["writer"], document["seq"]))
-        return [ledger_entry(document) for document in found]
+        return [ledger_entry(document) for document in found[:limit]]
 
-    async def _seek_after(self, stream: str, offsets: Mapping[str, int]) -> list[dict[str, Any]]:
+    async def _seek_after(self, stream: str, offsets: Mapping[str, int], limit: int) -> list[dict[str, Any]]:
         """Jump from writer to writer in the index, then to each one's tail."""
         ledger = self._collection(LEDGER)
         found: list[dict[str, Any]] = []
-        for chunk in _chunks(await ledger.distinct("writer", {"stream": stream}), _OR_CHUNK):
+        for chunk in _chunks(sorted(await ledger.distinct("writer", {"stream": stream})), _OR_CHUNK):
             ranges = [{"stream": stream, "writer": one, "seq": {"$gt": offsets.get(one, 0)}} for one in chunk]
-            found += await ledger.find({"$or": ranges}, batch_size=_SCAN_BATCH).to_list(None)
+            tail = ledger.find({"$or": ranges}, batch_size=_SCAN_BATCH).sort(
+                [("writer", ASCENDING), ("seq", ASCENDING)]
+            )
+            found += await tail.limit(limit - len(found)).to_list(None)
+            if len(found) == limit:  # to ask for a limit of 0 is to ask for all
+                break
         return found
 
     async def _scan_after(self, stream: str, offsets: Mapping[str, int]) -> list[dict[str, Any]]:

@@ -16,6 +16,9 @@ from typing import Any, Protocol
 from analytics.tally import DayTally, Tally
 from streams.base import Event
 
+#: Ledger entries read at once: some ten megabytes of memory.
+LEDGER_LIMIT = 5000
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -163,10 +166,13 @@ class Store(Protocol):
     async def entry(self, stream: str, frame: str) -> LedgerEntry | None:
         """The ledger entry of a frame."""
 
-    async def ledger_after(self, stream: str, offsets: Mapping[str, int]) -> list[LedgerEntry]:
-        """Every entry past the offsets (0 for a writer that is not named), for all writers that the ledger knows.
+    async def ledger_after(
+        self, stream: str, offsets: Mapping[str, int], *, limit: int = LEDGER_LIMIT
+    ) -> list[LedgerEntry]:
+        """The entries past the offsets (0 for a writer that is not named), for all writers that the ledger knows.
 
-        In the order (writer, seq). There may be gaps where an append is under way; the caller stops at them.
+        In the order (writer, seq), at most `limit`: as many say that there may be more. There may be gaps where an
+        append is under way; the caller stops at them.
         """
 
     async def head(self, stream: str) -> Head | None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from analytics import DayTally, decode_day, decode_tally, encode_day, encode_tally
 from store.errors import StoreError
-from store.protocol import EncodedEvent, EventQuery, Head, LedgerEntry, Owner, Rejected, StoredEvent
+from store.protocol import LEDGER_LIMIT, EncodedEvent, EventQuery, Head, LedgerEntry, Owner, Rejected, StoredEvent
 from streams.base import Event
 
 T = TypeVar("T")
@@ -134,10 +134,12 @@ class MemoryStore:
     async def entry(self, stream: str, frame: str) -> LedgerEntry | None:
         return await self._read(lambda: self.ledger.get(frame))
 
-    async def ledger_after(self, stream: str, offsets: Mapping[str, int]) -> list[LedgerEntry]:
+    async def ledger_after(
+        self, stream: str, offsets: Mapping[str, int], *, limit: int = LEDGER_LIMIT
+    ) -> list[LedgerEntry]:
         def read() -> list[LedgerEntry]:
             found = [entry for entry in self.ledger.values() if entry.seq > offsets.get(entry.writer, 0)]
-            return sorted(found, key=lambda entry: (entry.writer, entry.seq))
+            return sorted(found, key=lambda entry: (entry.writer, entry.seq))[:limit]
 
         return await self._read(read)
 

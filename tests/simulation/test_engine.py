@@ -136,7 +136,7 @@ class Story:
     async def _keeper(self) -> None:
         """A totals process: partials come in while the ledger is read and checkpoints are written. It may restart."""
         for _ in range(self.chance.randint(1, 3)):
-            totals = self.totals(self.store, STREAM.name)
+            totals = self.totals(self.store, STREAM.name, page=self.chance.choice((1, 2, 1000)))
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._hear(totals, self.chance.randrange(10, 40)))
                 group.create_task(self._keep(totals, self.chance.randrange(5, 25)))
@@ -184,7 +184,7 @@ class Story:
             (event.id, event.hash) for event in map(STREAM.parse, (item.body for item in self.store.refused.values()))
         }
         assert kept == conflicting
-        totals = self.totals(self.store, STREAM.name)
+        totals = self.totals(self.store, STREAM.name, page=self.chance.choice((1, 2, 1000)))
         await totals.sync()
         assert totals.revision == len(self.store.ledger)
         for day in ("2026-11-18", "2026-11-19"):

@@ -50,6 +50,20 @@ async def test_append_stops_at_the_first_that_is_taken_however_many_there_are(st
     assert len(await store.ledger_after(STREAM, {})) == 152
 
 
+async def test_a_long_ledger_is_read_page_by_page(store: Store) -> None:
+    """At most as many as asked for, in the order (writer, seq), each page going on where the last one ended."""
+    wanted = [entry(writer, seq) for writer in ("a", "b", "c") for seq in range(1, 8)]
+    for one in wanted:
+        await store.append([one])
+    offsets: dict[str, int] = {}
+    read: list[LedgerEntry] = []
+    while page := await store.ledger_after(STREAM, offsets, limit=4):
+        assert len(page) <= 4
+        read += page
+        offsets |= {one.writer: one.seq for one in page}
+    assert places(read) == places(wanted)
+
+
 async def test_a_seq_is_taken_within_its_stream_and_writer_only(store: Store) -> None:
     """Another writer, or another stream, counts for itself."""
     assert await store.append([entry("w", 1), entry("v", 1), entry("w", 1, stream="invoices")]) == 3
