@@ -10,6 +10,7 @@ import pytest
 
 from analytics import DayTally, Tally
 from broker.exchanges import EXCHANGES, receipts_topology
+from cli.main import COMMANDS
 from engine import EngineState, View, messages
 from entrypoint.problems import PROBLEM_TYPES
 from streams import Event
@@ -72,6 +73,12 @@ def test_json_examples_parse(page: Path) -> None:
     """What is marked as JSON is JSON."""
     for example in json_examples(page):
         msgspec.json.decode(example)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_commands_exist(page: Path) -> None:
+    """A command that is named in running text is one."""
+    assert set(re.findall(r"`tillstream ([a-z]+)", prose(page))) <= set(COMMANDS)
 
 
 def test_the_example_receipt_is_accepted() -> None:
