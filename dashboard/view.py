@@ -104,7 +104,7 @@ def today(snapshot: Snapshot, *, now: float, epoch: float, zone: ZoneInfo) -> Vi
         receipts=f"{count.count:,}" if count else UNKNOWN,
         basket=money(count.sum / count.count) if count and count.count > 0 else "",
         pace=f"{rate.average_per_minute:,.0f}" if rate else UNKNOWN,
-        speed=_speed(rate.average_ms_system if rate else None),
+        speed=_speed(rate.average_ms_system) if rate else "",
         bars=bars(categories.categories) if categories else (),
         minutes_note="" if minutes is None or minutes.complete else "earlier minutes follow shortly",
     )

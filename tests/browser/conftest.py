@@ -1,0 +1,181 @@
+"""Chromium, a broker with somebody who publishes known totals, and the dashboard between them."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright
+
+import broker as brokers
+from broker import Broker, Message, receipts_topology
+from dashboard import DashboardConfig, Feed, serve_dashboard
+
+#: Chromium as the design asks for it: nothing that talks to anybody by itself.
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+#: 12:40:00 on 21 November 2026 in Paris.
+NOON = 1795261200.0
+ZONE = ZoneInfo("Europe/Paris")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the browser; the test is skipped without one (and fails where CI=true allows no skip)."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium on PATH (Debian: apt install chromium)")
+    return path
+
+
+@pytest.fixture
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """A browser of its own for each test."""
+    # Playwright wants to know where it may write; its own browsers are neither there nor wanted.
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS), env={**os.environ})
+        yield launched
+        await launched.close()
+
+
+@dataclass
+class Visit:
+    """An open page, and what must not have happened on it.
+
+    Attributes:
+        hosts: each host that was asked for something.
+        complaints: errors and warnings on the console, and exceptions.
+        pushed: bytes of each websocket message from the server.
+    """
+
+    page: Page
+    hosts: set[str] = field(default_factory=set)
+    complaints: list[str] = field(default_factory=list)
+    pushed: list[int] = field(default_factory=list)
+
+
+async def visit(browser: Browser, url: str, *, width: int = 1280, height: int = 900) -> Visit:
+    """Open the dashboard and wait until it shows something."""
+    page = await browser.new_page(viewport={"width": width, "height": height})
+    seen = Visit(page)
+
+    def asked(address: str) -> None:
+        scheme, _, rest = address.partition("://")
+        if scheme not in {"data", "blob"} and not address.startswith(("data:", "blob:")):
+            seen.hosts.add(rest.split("/")[0])
+
+    page.on("request", lambda request: asked(request.url))
+    page.on("console", lambda line: seen.complaints.append(line.text) if line.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+
+    def opened(socket: Any) -> None:
+        asked(socket.url)
+        socket.on("framereceived", lambda payload: seen.pushed.append(len(payload)))
+
+    page.on("websocket", opened)
+    await page.goto(url)
+    await page.locator(".revenue .number").wait_for()
+    return seen
+
+
+class Publisher:
+    """Plays the totals: says every 0.2 s what it was last told to say (the engine does every second)."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._said: dict[tuple[str, str], dict[str, Any]] = {}
+        self._revision = 0
+        self.speaking = True
+
+    def tell(self, *, total: float, count: int, day: str = "2026-11-21", as_of: float = NOON, **more: Any) -> None:
+        """New totals. `more`: categories, per_minute, milliseconds, minutes."""
+        self._revision += 1
+        stamp = {"day": day, "revision": self._revision, "asOf": as_of}
+        rows = {minute: {"count": number, "sum": 1.0} for minute, number in more.get("minutes", {}).items()}
+        rate = {
+            "averagePerMinute": more.get("per_minute", 0),
+            "averageMsSystem": more.get("milliseconds"),
+            "averageMsCreation": None,
+        }
+        self._said = {
+            ("count", "receipts"): {"sum": total, "count": count, **stamp},
+            ("categories", "receipts"): {"categories": more.get("categories", {}), **stamp},
+            ("metrics", "receipts.rate"): {**rate, **stamp},
+            ("metrics", "receipts.minutes"): {"received": rows, "own": {}, "complete": True, **stamp},
+        }
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        while True:
+            if self.speaking:
+                for (exchange, key), body in self._said.items():
+                    await self._broker.announce(
+                        Message(exchange=exchange, routing_key=key, body=json.dumps(body).encode())
+                    )
+            await asyncio.sleep(0.2)
+
+
+@pytest.fixture
+async def publisher(tmp_path: Path) -> AsyncIterator[Publisher]:
+    """Somebody who publishes on an embedded broker of its own."""
+    broker = await brokers.connect(f"sqlite:{tmp_path}/broker.db", receipts_topology())
+    publisher = Publisher(broker)
+    publishing = asyncio.create_task(publisher.run())
+    yield publisher
+    publishing.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await publishing
+    await broker.close()
+
+
+@dataclass
+class Dashboard:
+    """A running dashboard."""
+
+    url: str
+    feed: Feed
+    stop: asyncio.Event
+    serving: "asyncio.Task[None]"
+
+
+@pytest.fixture
+async def dashboard(publisher: Publisher) -> AsyncIterator[Dashboard]:
+    """The dashboard of the publisher's broker, on a free port."""
+    async with serving(publisher._broker) as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def serving(broker: Broker, **config: Any) -> AsyncIterator[Dashboard]:
+    """A dashboard on a port that is free, or as told."""
+    feed, stop = Feed(), asyncio.Event()
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    settings = DashboardConfig(**{"port": 0, "timezone": ZONE, **config})
+    following = asyncio.create_task(feed.follow(broker))
+    pages = asyncio.create_task(serve_dashboard(settings, feed, stop, on_ready=ready.set_result))
+    try:
+        async with asyncio.timeout(30):
+            await asyncio.wait({ready, pages}, return_when=asyncio.FIRST_COMPLETED)
+        yield Dashboard(ready.result() if ready.done() else await pages or "", feed, stop, pages)
+    finally:
+        stop.set()
+        await asyncio.wait({pages}, timeout=15)
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following
+    await pages
