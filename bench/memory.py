@@ -1,7 +1,6 @@
 """Memory: entrypoint and worker while many receipts pass through them."""
 
 import asyncio
-import tempfile
 import time
 import urllib.request
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ class Memory:
 
     Attributes:
         pid: the process.
-        samples: pairs of (receipts stored, MiB).
+        samples: pairs of (receipts that it is done with, MiB).
     """
 
     pid: int
@@ -45,11 +44,8 @@ class Memory:
 
 
 def memory(receipts: int) -> dict[str, Any]:
-    """Send receipts as NDJSON, let a worker store them, and watch both processes.
-
-    On SQLite instead of FerretDB (`store`), the same worker code is busy with less waiting.
-    """
-    with rabbit_vhost() as broker, mongo_database() as store, tempfile.TemporaryDirectory():
+    """Send receipts as NDJSON, let a worker store them, and watch both processes."""
+    with rabbit_vhost() as broker, mongo_database() as store:
         probes = free_port()
         environ = {
             "TILLSTREAM_BROKER": broker,
@@ -76,12 +72,12 @@ async def _pass(url: str, metrics: str, receipts: int, watched: dict[str, Memory
         sending = asyncio.create_task(send_requests(sender, requests))
         stored = 0
         while stored < receipts:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(0.5)
             if sending.done():
                 await sending
             stored = await asyncio.to_thread(_counted, metrics)
-            for one in watched.values():
-                one.sample(stored)
+            watched["entrypoint"].sample(sender.counts.accepted)
+            watched["worker"].sample(stored)
         await sender.drain()
         assert sender.counts.complete, sender.counts.summary()
     return time.perf_counter() - began

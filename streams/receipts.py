@@ -65,6 +65,7 @@ class ReceiptStream:
 
     def __init__(self, zone: ZoneInfo) -> None:
         self.local = LocalTime(zone)
+        self._stamped, self._stamp = 0.0, b'{"receivedTime":0.000,'
 
     def accept(self, raw: bytes, received: float) -> bytes:
         """Check a receipt as sent and give its frame line. Raises InvalidEventError."""
@@ -79,7 +80,9 @@ class ReceiptStream:
             raw = msgspec.json.format(raw, indent=-1)
         elif raw[0] != 0x7B:  # white space before the brace
             raw = raw.lstrip()
-        return b'{"receivedTime":%.3f,%b' % (received, raw[1:])
+        if received != self._stamped:  # events of one request are received together
+            self._stamped, self._stamp = received, b'{"receivedTime":%.3f,' % received
+        return self._stamp + raw[1:]
 
     def parse(self, line: bytes) -> Event:
         """Read a receipt from its frame line. Raises InvalidEventError."""
