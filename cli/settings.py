@@ -125,7 +125,6 @@ class Settings:
     )
     body_limit: int = _row("size", values.size(1024, 1 << 30), "10 MiB", "Largest body of a request, decompressed.")
     publish_timeout_s: float = _row("seconds", _SECONDS, "10", "How long a publish may take before 503.")
-    store_timeout_s: float = _row("seconds", _SECONDS, "30", "How long one operation of the store may take.")
     checkpoint_s: float = _row("seconds", _SECONDS, "5", "Time between two checkpoints of the totals.")
     sync_s: float = _row("seconds", _SECONDS, "3", "Time between two readings of the ledger by the totals.")
     keep_tallies_days: float = _row(

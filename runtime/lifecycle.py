@@ -80,11 +80,12 @@ class Tasks:
         error = None if task.cancelled() else task.exception()
         if error is None:
             return
-        log.error("a background task failed", task=task.get_name(), error=str(error) or type(error).__name__)
         if self._failure is None:
             error.add_note(f"in the background task {task.get_name()!r}")
-            self._failure = error
+            self._failure = error  # raised by `until`, or at the end of the block
             self.failed.set()
+        else:
+            log.error("another background task failed", task=task.get_name(), error=str(error) or type(error).__name__)
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None

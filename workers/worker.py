@@ -41,7 +41,9 @@ class WorkerConfig:
         flush_events: a flush takes no further frame once it has so many events.
         flush_wait_s: how long a flush waits for more frames after the first, seconds.
         retry: delays between attempts of a failing flush.
-        give_back_after_s: a flush that has failed for so long gives its frames back to the queue.
+        give_back_after_s: a flush that has failed for so long gives its frames back to the queue. Long, since each
+            return counts towards the delivery limit of a frame; shorter than the half hour that RabbitMQ waits for an
+            acknowledgement.
         stop_within_s: on stop, a flush under way gets so long to finish.
     """
 
@@ -49,7 +51,7 @@ class WorkerConfig:
     flush_events: int = 2000
     flush_wait_s: float = 0.003
     retry: Backoff = field(default_factory=lambda: Backoff(base_s=0.1, cap_s=5.0))
-    give_back_after_s: float = 60.0
+    give_back_after_s: float = 600.0
     stop_within_s: float = 8.0
 
 
