@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 import panel as pn
+import structlog
 from bokeh.models import BasicTicker, ColumnDataSource, CustomJSTickFormatter, FixedTicker, HoverTool, Range1d, VBar
 from bokeh.plotting import figure
 
@@ -12,6 +13,8 @@ from dashboard import theme
 from dashboard.config import DashboardConfig
 from dashboard.feed import Feed
 from dashboard.view import Bar, Chart, Notice, View, chart, today
+
+log = structlog.get_logger("tillstream.dashboard")
 
 TITLE = "Tillstream: today"
 #: How often a session looks at the feed.
@@ -23,9 +26,14 @@ SINGLE_BARS = 180
 def show_page(feed: Feed, config: DashboardConfig) -> Any:
     """Make a session's page and keep it up to date: what the server calls for each visitor.
 
-    Returns the Panel template to serve.
+    Returns what Panel serves. A page that cannot be made is logged, and said to be so in our words: Panel's own page
+    for that asks other hosts for fonts.
     """
-    page = Page(feed, config)
+    try:
+        page = Page(feed, config)
+    except Exception:
+        log.exception("the page cannot be made")
+        return _pane('<p class="notice alarm">This page cannot be made; the log of the dashboard says why.</p>')
     # `add_periodic_callback` of Panel marks the page busy each time, which is a message more for nothing.
     document = pn.state.curdoc
     if document is None:
@@ -188,7 +196,9 @@ def _texts(now: View, config: DashboardConfig) -> dict[str, str]:
 
 
 def _basket(now: View, currency: str) -> str:
-    return f"{now.basket} {currency} on average" if now.basket else "none today"
+    if now.basket:
+        return f"{now.basket} {currency} on average"
+    return "none today" if now.empty else ""
 
 
 def _notice(notice: Notice | None, empty: bool, config: DashboardConfig) -> str:

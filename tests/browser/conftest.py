@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -46,9 +45,8 @@ def chromium() -> str:
 @pytest.fixture
 async def browser(chromium: str) -> AsyncIterator[Browser]:
     """A browser of its own for each test."""
-    # Playwright wants to know where it may write; its own browsers are neither there nor wanted.
     async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS), env={**os.environ})
+        launched = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield launched
         await launched.close()
 
@@ -170,8 +168,11 @@ async def serving(broker: Broker, **config: Any) -> AsyncIterator[Dashboard]:
     pages = asyncio.create_task(serve_dashboard(settings, feed, stop, on_ready=ready.set_result))
     try:
         async with asyncio.timeout(30):
-            await asyncio.wait({ready, pages}, return_when=asyncio.FIRST_COMPLETED)
-        yield Dashboard(ready.result() if ready.done() else await pages or "", feed, stop, pages)
+            either: set[asyncio.Future[Any]] = {ready, pages}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            await pages  # says why it ended
+        yield Dashboard(ready.result(), feed, stop, pages)
     finally:
         stop.set()
         await asyncio.wait({pages}, timeout=15)

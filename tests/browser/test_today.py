@@ -192,6 +192,27 @@ async def test_another_sites_page_gets_no_websocket(dashboard: Dashboard) -> Non
                 assert refused.value.status == 403
 
 
+async def test_a_page_that_cannot_be_made_asks_nobody_else_either(
+    browser: Browser, dashboard: Dashboard, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug of ours is said in our words; the next visit, if all is well, shows the page."""
+    from dashboard import page as pages
+
+    def broken(*arguments: object) -> None:
+        raise ZeroDivisionError
+
+    some(publisher)
+    with monkeypatch.context() as context:
+        context.setattr(pages, "Page", broken)
+        page = await browser.new_page()
+        hosts: set[str] = set()
+        page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+        await page.goto(dashboard.url)
+        await expect(page.get_by_text("This page cannot be made")).to_be_visible()
+        assert hosts <= {dashboard.url.split("/")[2]}
+    await visit(browser, dashboard.url)
+
+
 async def test_stopping_takes_no_time_with_open_pages(browser: Browser, publisher: Publisher) -> None:
     """With a page open the server ends when asked, its thread included, and the port is free again."""
     import threading

@@ -158,16 +158,18 @@ def test_unknown_messages_and_fields_are_passed_over() -> None:
 
 def test_minutes_add_up_over_messages_and_days() -> None:
     """Changed minutes join those known; a complete set replaces them; a new day begins with none."""
-    feed = feed_of(minutes({"08:00": 1}, 1), minutes({"08:01": 2, "08:00": 3}, 2))
-    assert feed.latest.minutes is not None
-    assert {key: row.count for key, row in feed.latest.minutes.received.items()} == {"08:00": 3, "08:01": 2}
-    assert not feed.latest.minutes.complete
-    feed.take(*minutes({"07:59": 4}, 3, complete=True))
-    assert feed.latest.minutes.complete
-    assert list(feed.latest.minutes.received) == ["07:59"]
-    feed.take(*minutes({"00:00": 1}, 1, day="2026-11-22"))
-    assert list(feed.latest.minutes.received) == ["00:00"]
-    assert feed.latest.minutes.complete
+    feed = Feed()
+
+    def after(message: tuple[str, str, bytes]) -> tuple[dict[str, int], bool]:
+        feed.take(*message)
+        tables = feed.latest.minutes
+        assert tables is not None
+        return {minute: row.count for minute, row in tables.received.items()}, tables.complete
+
+    assert after(minutes({"08:00": 1}, 1)) == ({"08:00": 1}, False)
+    assert after(minutes({"08:01": 2, "08:00": 3}, 2)) == ({"08:00": 3, "08:01": 2}, False)
+    assert after(minutes({"07:59": 4}, 3, complete=True)) == ({"07:59": 4}, True)
+    assert after(minutes({"00:00": 1}, 1, day="2026-11-22")) == ({"00:00": 1}, True)
 
 
 def test_a_snapshot_that_was_read_stays_as_it_was() -> None:
