@@ -45,6 +45,7 @@ COMMANDS: Mapping[str, Command] = {
     "entrypoint": Command("cli.commands.serve:entrypoint", "Run the HTTP entrypoint: events come in here."),
     "worker": Command("cli.commands.serve:worker", "Run a worker: stores events and counts them. Run many."),
     "totals": Command("cli.commands.serve:totals", "Run the totals: merges what workers counted and publishes it."),
+    "dashboard": Command("cli.commands.dashboard:dashboard", "Serve the page alone, to whatever totals there are."),
     "generate": Command("cli.commands.feeds:generate", "Make receipts like those of a chain of bakeries."),
     "post": Command("cli.commands.feeds:post", "Send a file of receipts."),
     "watch": Command("cli.commands.watch:watch", "Print what is published, live."),
