@@ -10,11 +10,16 @@ from dashboard import Subscriber
 
 
 @asynccontextmanager
-async def listening(settings: Settings, name: str) -> AsyncIterator[Subscriber]:
+async def listening(settings: Settings, name: str, *, wait: float = 30.0) -> AsyncIterator[Subscriber]:
     """What can be subscribed to at the settings' broker, closed at the end.
 
-    On the embedded broker this attaches to the process that runs it. Raises BrokerUnavailableError if none does, or
-    if RabbitMQ cannot be reached.
+    On the embedded broker this attaches to the process that runs it.
+
+    Arguments:
+        name: how the connection is called in RabbitMQ's lists.
+        wait: how long to try while RabbitMQ cannot be reached, seconds; 0 once.
+
+    Raises BrokerUnavailableError if none does, or if RabbitMQ cannot be reached.
     """
     scheme, _, path = settings.broker.partition(":")
     if scheme == "sqlite":
@@ -27,7 +32,7 @@ async def listening(settings: Settings, name: str) -> AsyncIterator[Subscriber]:
             await tap.close()
         return
     topology = receipts_topology(work_max_bytes=settings.work_max_bytes, delivery_limit=settings.delivery_limit)
-    broker = await brokers.connect(settings.broker, topology, name=f"tillstream {name}")
+    broker = await brokers.connect(settings.broker, topology, wait=wait, name=f"tillstream {name}")
     try:
         yield broker
     finally:

@@ -179,7 +179,7 @@ def _notice(snapshot: Snapshot, now: float, epoch: float, zone: ZoneInfo) -> Not
         return Notice(text=f"Nothing heard from the totals for {_duration(silence)}. Are they running?", alarm=True)
     if stale:
         since = _clock(epoch - silence, zone)
-        text = f"Not live: nothing new since {since} ({_duration(silence)}). The figures are as they were then."
+        text = f"Not live: no news since {since} ({_duration(silence)}). The figures are as they were then."
         return Notice(text=text, alarm=True)
     return None
 

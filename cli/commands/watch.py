@@ -51,7 +51,8 @@ def watch(
 
 async def _watch(settings: Settings, stream: str, *, as_json: bool) -> None:
     console = Console(highlight=False)
-    async with listening(settings, "watch") as broker:
+    # Somebody looks at it and is told at once: unlike a service it is not started together with its broker.
+    async with listening(settings, "watch", wait=0) as broker:
         consumer = await broker.subscribe("watch", bindings(stream), max_length=QUEUE_LENGTH)
         try:
             if as_json:

@@ -104,7 +104,7 @@ async def test_silence_is_said_and_news_end_it(browser: Browser, dashboard: Dash
     await expect(page.locator(".receipts .number")).to_have_text("1,203", timeout=SOON)
     await expect(notice).to_have_count(0)
     publisher.speaking = False
-    await expect(notice).to_contain_text("Not live: nothing new since", timeout=6_000)
+    await expect(notice).to_contain_text("Not live: no news since", timeout=6_000)
     await expect(page.locator(".receipts .number")).to_have_text("1,203")
     publisher.speaking = True
     await expect(notice).to_have_count(0, timeout=SOON)

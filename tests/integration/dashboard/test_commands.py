@@ -13,6 +13,7 @@ import pytest
 
 import broker as brokers
 from broker import Message, receipts_topology
+from tests.support import free_port
 
 ROOT = Path(__file__).parents[3]
 BODY = {"sum": 12.5, "count": 3, "day": "2026-11-21", "revision": 1, "asOf": 1795261200.0}
@@ -86,3 +87,14 @@ async def test_without_a_broker_it_says_so_in_one_line(tmp_path: Path) -> None:
     assert (process.returncode, out) == (2, b"")
     assert errors.startswith(b"error: no embedded broker runs on ")
     assert errors.count(b"\n") == 1
+
+
+async def test_without_rabbitmq_watch_says_so_at_once(tmp_path: Path) -> None:
+    """Nobody waits half a minute to read that an address is wrong."""
+    process = await watch(tmp_path, "--broker", f"amqp://guest:secret@127.0.0.1:{free_port()}/")
+    async with asyncio.timeout(10):
+        out, errors = await process.communicate()
+    assert (process.returncode, out) == (2, b"")
+    assert errors.startswith(b"error: connecting to amqp://127.0.0.1:")
+    assert errors.count(b"\n") == 1
+    assert b"secret" not in errors
