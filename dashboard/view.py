@@ -195,8 +195,8 @@ def _speed(milliseconds: float | None) -> str:
     if milliseconds is None:
         return "none in the last minute"
     if milliseconds < 1000:
-        return f"counted within {milliseconds:.0f} ms on average"
-    return f"counted within {milliseconds / 1000:,.1f} s on average"
+        return f"counted in {milliseconds:.0f} ms (mean)"
+    return f"counted in {milliseconds / 1000:,.1f} s (mean)"
 
 
 def _clock(epoch: float, zone: ZoneInfo) -> str:

@@ -37,7 +37,7 @@ async def test_every_number_is_the_one_published(
     await expect(page.locator(".receipts .number")).to_have_text("1,203", timeout=SOON)
     await expect(page.locator(".receipts .small")).to_have_text("1.60 EUR on average")
     await expect(page.locator(".pace .number")).to_have_text("212")
-    await expect(page.locator(".pace .small")).to_have_text("counted within 43 ms on average")
+    await expect(page.locator(".pace .small")).to_have_text("counted in 43 ms (mean)")
     await expect(page.locator("header")).to_contain_text("Saturday 21 November 2026")
     await expect(page.locator("header")).to_contain_text("Europe/Paris")
     await expect(page.locator("header")).to_contain_text("updated 12:40:00")
@@ -69,7 +69,7 @@ async def test_every_number_is_the_one_published(
     )
     await expect(page.locator(".revenue .number")).to_have_text("2,024.75 EUR", timeout=SOON)
     await expect(page.locator(".receipts .number")).to_have_text("1,204")
-    await expect(page.locator(".pace .small")).to_have_text("counted within 2.5 s on average")
+    await expect(page.locator(".pace .small")).to_have_text("counted in 2.5 s (mean)")
     await expect(page.locator("header")).to_contain_text("updated 12:41:01")
     await expect(page.locator(".categories .name").first).to_have_text("Pain")
     assert await eventually(lambda: bars(page), timeout=2) == {**MINUTES, "12:39": 8, "12:41": 1}

@@ -41,7 +41,7 @@ def test_a_day_with_receipts() -> None:
     assert page.receipts == "81,234"
     assert page.basket == "15.20"
     assert page.pace == "1,212"
-    assert page.speed == "counted within 43 ms on average"
+    assert page.speed == "counted in 43 ms (mean)"
     assert page.day == "Saturday 21 November 2026"
     assert page.updated == "12:40:00"
     assert page.notice is None
