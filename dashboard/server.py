@@ -79,7 +79,9 @@ async def serve_dashboard(
         stopping.cancel()
         stopped.set_result(None)
         done, _ = await asyncio.wait({ended}, timeout=STOP_TIMEOUT_SECONDS)
-        if not done:
+        if done:
+            thread.join(1.0)  # its last statement has run: this is a switch of threads, not a wait
+        else:
             log.error("the dashboard's thread did not end, leaving it", after_s=STOP_TIMEOUT_SECONDS)
     if ended.done() and (error := ended.result()) is not None:
         raise error
