@@ -179,8 +179,10 @@ async def run_entrypoint(
     parts: Parts,
     config: EntrypointConfig,
     stop: asyncio.Event,
+    *,
     on_ready: Callable[[Bound], None],
     registry: CollectorRegistry | None = None,
+    checks: Mapping[str, Callable[[], Awaitable[object]]] | None = None,
 ) -> None:
     """Serve HTTP until `stop` is set and what was accepted is safe."""
 
@@ -195,5 +197,6 @@ async def run_entrypoint(
         stop=stop,
         totals_reader=totals,
         registry=registry,
+        checks=checks,
         on_ready=on_ready,
     )

@@ -118,12 +118,12 @@ class Settings:
         "number", values.integer(1, 1000), "1", "Frames being published before requests begin to share the next one."
     )
     frame_bytes: int = _row(
-        "size", values.size(1024, 64 << 20), "1 MiB", "Size at which a shared frame is full; one request may exceed it."
+        "size", values.size(1024, 15 << 20), "1 MiB", "Size at which a shared frame is full; one request may exceed it."
     )
     events_in_flight: int = _row(
         "number", values.integer(1, 10_000_000), "50000", "Events waiting for the broker's confirm before 503."
     )
-    body_limit: int = _row("size", values.size(1024, 1 << 30), "10 MiB", "Largest body of a request, decompressed.")
+    body_limit: int = _row("size", values.size(1024, 15 << 20), "10 MiB", "Largest body of a request, decompressed.")
     publish_timeout_s: float = _row("seconds", _SECONDS, "10", "How long a publish may take before 503.")
     checkpoint_s: float = _row("seconds", _SECONDS, "5", "Time between two checkpoints of the totals.")
     sync_s: float = _row("seconds", _SECONDS, "3", "Time between two readings of the ledger by the totals.")

@@ -101,12 +101,13 @@ class Flusher:
         await self._reject(unreadable + sorted_out.conflicts)
         appended = await self._append(frames, tallies, counted)  # d
         await self._announce(appended)  # e
+        owned = {frame.id: len(events) for frame, events in zip(frames, sorted_out.owned, strict=True)}
         return Flushed(
             writer=self.writer,
             first=self._seq - len(appended) + 1,
             last=self._seq,
             frames=len(appended),
-            counted=sum(len(events) for events in sorted_out.owned),
+            counted=sum(owned[entry.frame] for entry in appended),
             duplicates=sorted_out.duplicates,
             conflicts=len(sorted_out.conflicts),
             unreadable=len(unreadable),
@@ -191,7 +192,8 @@ class Flusher:
                 message_id=item.id,
             )
             await self._say(message)
-            log.warning("event rejected", reason=item.reason, detail=item.detail, frame=item.source)
+        first = items[0]
+        log.warning("events rejected", events=len(items), reason=first.reason, detail=first.detail, frame=first.source)
 
     async def _append(
         self, frames: Sequence[PreparedFrame], tallies: Sequence[Tally], counted: float

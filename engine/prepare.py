@@ -5,10 +5,14 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from broker.frames import Frame
 from store.protocol import EncodedEvent, Rejected, Store
 from streams.base import Event, Stream
 from streams.errors import InvalidEventError, UndecodableEventError
+
+log = structlog.get_logger()
 
 #: Lines read before other tasks get a turn: some 10 ms.
 _LINES_PER_TURN = 200
@@ -40,14 +44,18 @@ async def prepare(frame: Frame, stream: Stream, store: Store, clock: Callable[[]
     for number, line in enumerate(frame.lines(), start=1):
         try:
             event = stream.parse(line)
+            prepared.encoded.append(store.encode(event, frame.id))
+            prepared.events.append(event)
         except InvalidEventError as exc:
             reason = "undecodable" if isinstance(exc, UndecodableEventError) else "invalid"
             prepared.rejected.append(
                 rejected(stream.name, reason, str(exc), source=frame.id, body=line, first_seen=clock())
             )
-        else:
-            prepared.events.append(event)
-            prepared.encoded.append(store.encode(event, frame.id))
+        except Exception as exc:  # a defect of ours must not stop every worker that this frame meets
+            log.exception("a defect: this event cannot be read", frame=frame.id)
+            prepared.rejected.append(
+                rejected(stream.name, "undecodable", repr(exc), source=frame.id, body=line, first_seen=clock())
+            )
         if number % _LINES_PER_TURN == 0:
             await asyncio.sleep(0)
     return prepared

@@ -23,8 +23,8 @@ async def read_totals(
     for attempt in range(1, _ATTEMPTS + 1):
         as_of = clock()
         totals = Totals(store, stream.name)
-        await totals.sync()
         try:
+            await totals.sync()
             tally = await totals.day(day)
         except StoreError:
             if attempt == _ATTEMPTS:

@@ -125,10 +125,10 @@ class Totals:
             merged = 0
             more = True
             while more:
+                before = self.revision
                 entries = await self._store.ledger_after(self._stream, dict(self.offsets), limit=self._page)
-                fresh = self._merge_entries(entries)
-                merged += fresh
-                more = len(entries) >= self._page and fresh > 0
+                merged += self._merge_entries(entries)
+                more = len(entries) >= self._page and self.revision > before
             self.synced = True
             return merged
 
@@ -201,10 +201,12 @@ class Totals:
     async def day(self, day: str) -> DayTally:
         """The totals of one business day, kept up to date by merging from then on; not to be changed.
 
-        Raises StoreError when the checkpoint moved on meanwhile, too: sync, and ask again.
+        Raises StoreError before the first `sync`, and when the checkpoint moved on meanwhile: sync, and ask again.
         """
         if day not in self._whole:
             async with self._turn:
+                if not self.synced:
+                    raise StoreError("the totals are being read from the checkpoint again")
                 whole = DayTally()
                 if self._head and day in self._head.days:
                     whole = await self._read_day(self._head.days[day])

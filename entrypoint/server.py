@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import multiprocessing
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 
 import structlog
@@ -45,6 +45,7 @@ async def serve(
     totals_reader: TotalsReader,
     registry: CollectorRegistry | None = None,
     sockets: Sequence[socket.socket] | None = None,
+    checks: Mapping[str, Callable[[], Awaitable[object]]] | None = None,
     on_ready: Callable[[Bound], None] | None = None,
 ) -> None:
     """Listen until `stop` is set, then stop in order; broker and store stay open, being their openers'.
@@ -53,6 +54,7 @@ async def serve(
         totals_reader: gives the totals of a business day, of the current one for None.
         registry: metrics are registered there, and all that is on it is shown; a new one when None.
         sockets: bound sockets to listen on in place of the configuration's host and port; closed at the end.
+        checks: what else of this process has to work for it to be ready, besides broker and store.
         on_ready: called once, when it listens.
 
     Raises ConfigurationError before it listens: the port is taken, or it would be open to all without being told so.
@@ -73,7 +75,7 @@ async def serve(
             intake=Intake(config, stream=stream, commit=commit, tokens=tokens, metrics=metrics),
             queries=Queries(store=store, stream=stream, totals_reader=totals_reader),
             probes=Probes(
-                checks={"broker": broker.ping, "store": store.ping},
+                checks={"broker": broker.ping, "store": store.ping, **(checks or {})},
                 registry=CollectorRegistry(),
                 metrics=exposition,
             ),

@@ -1,5 +1,6 @@
 """Which JSON values a document store can keep as they are: the rest is kept as its text."""
 
+import math
 from typing import Any
 
 #: MongoDB nests documents at most 100 deep; ours adds two levels of its own.
@@ -19,6 +20,8 @@ def is_plain(value: Any, depth: int = 0) -> bool:
         return all(_is_plain_key(key) and is_plain(item, depth + 1) for key, item in value.items())
     if isinstance(value, list):
         return all(is_plain(item, depth + 1) for item in value)
+    if isinstance(value, float):
+        return value != 0 or math.copysign(1, value) > 0  # not every server keeps the sign of -0.0
     return not isinstance(value, int) or -_INT64 <= value < _INT64
 
 

@@ -3,6 +3,7 @@
 The schema is that of the tills (`docs/receipts.md`); unknown fields are not looked at here.
 """
 
+import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
@@ -70,8 +71,11 @@ class Receipt(Struct, frozen=True):
 
 
 _decode = msgspec.json.Decoder(Receipt).decode
-_decode_exact = msgspec.json.Decoder(float_hook=Decimal).decode
+_decode_texts = msgspec.json.Decoder(float_hook=str).decode
 _LINE_AMOUNTS = ("quantity", "unitPrice", "creditAmount", "taxPercentage", "settlementAmount")
+#: An amount that was sent as text: what JSON would take for a number, with a sign if need be.
+_AMOUNT = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
+_LONG_EXPONENT = re.compile(rb"[eE][+-]?[0-9]{4}")
 #: Within the limit by so much that a binary float cannot hide an amount beyond it.
 _SURE = float(LIMIT) - 1
 
@@ -109,7 +113,10 @@ def check_receipt(raw: bytes) -> tuple[str, bool]:
         receipt = _decode_quick(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         receipt = read_receipt(raw)
+        _check_texts(raw)
     else:
+        if _may_have_exponents(raw) and _LONG_EXPONENT.search(raw):
+            receipt = read_receipt(raw)  # a float takes 1e-99999999999999999999 for 0, Decimal takes it for nothing
         _check_utf8(raw)
         _check_ids(receipt)
     return receipt.date, receipt.receivedTime is not UNSET
@@ -129,8 +136,6 @@ def read_receipt(raw: bytes) -> Receipt:
     if not in_order:
         raise _out_of_range(receipt)
     _check_ids(receipt)
-    if b"_" in raw:
-        _refuse_underscores(raw)
     return receipt
 
 
@@ -142,6 +147,11 @@ def _check_utf8(raw: bytes) -> None:
         raw.decode()
     except UnicodeDecodeError as exc:
         raise UndecodableEventError(f"expected UTF-8, found something else at byte {exc.start}") from None
+
+
+def _may_have_exponents(raw: bytes) -> bool:
+    """Whether there may be a number whose exponent makes it 0: cheap to tell for nearly all receipts."""
+    return b"e-" in raw or b"E-" in raw or b"0e" in raw or b"0E" in raw
 
 
 def _check_ids(receipt: Any) -> None:
@@ -195,13 +205,14 @@ def _unprintable(receipt: Any) -> InvalidEventError:
     raise AssertionError("an id was unprintable, and then was not")
 
 
-def _refuse_underscores(raw: bytes) -> None:
-    """Amounts sent as text: Python's Decimal would read "1_0" as 10, which no till means."""
+def _check_texts(raw: bytes) -> None:
+    """Amounts sent as text: Python's Decimal would read "1_0" as 10, and digits of any script, which no till means."""
     try:
-        plain = _decode_exact(raw)
-    except msgspec.DecodeError:  # something that only the unknown fields hold
-        return
+        plain = _decode_texts(raw)
+    except msgspec.DecodeError:
+        # Something that only an unknown field holds, such as half a surrogate: nothing can be said of texts then.
+        raise UndecodableEventError("expected JSON that can be read as a whole, as some amounts may be texts") from None
     amounts = _each_amount(dict.__getitem__, plain["lines"], plain["documentTotal"], plain["settlements"])
     for path, amount in amounts:
-        if isinstance(amount, str) and "_" in amount:
+        if isinstance(amount, str) and not _AMOUNT.fullmatch(amount):
             raise InvalidEventError(path, f"expected a decimal number, got {amount[:40]!r}")

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -25,6 +25,8 @@ from streams.money import SCALE, to_json, to_units
 from streams.plain import is_plain
 from streams.receipt_schema import DocumentTotal, Line, Receipt, Settlement, check_receipt, read_receipt
 
+#: The year 2096: an epoch second beyond it is a mistake, and years further on no clock can tell its local time.
+_LATEST = 4e9
 _TOO_DEEP = "expected JSON of reasonable depth"
 #: Version of the content hash, its prefix: hashes of different versions are never compared as equal content.
 HASH_VERSION = 1
@@ -42,9 +44,10 @@ class ReceiptFacts(NamedTuple):
 
 
 _decode_plain = msgspec.json.Decoder().decode
-_decode_exact = msgspec.json.Decoder(float_hook=Decimal).decode
+#: Numbers with a point or an exponent stay the text that they are, marked as such.
+_decode_texts = msgspec.json.Decoder(float_hook=lambda text: {"number": text}).decode
+_decode_raw = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode())).decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
-_encode_exact = msgspec.json.Encoder(decimal_format="number").encode
 
 _FIELDS = frozenset(Receipt.__struct_fields__)
 _LINE_FIELDS = frozenset(Line.__struct_fields__)
@@ -100,8 +103,8 @@ class ReceiptStream:
     def _parse(self, line: bytes) -> Event:
         receipt = read_receipt(line)
         received = receipt.receivedTime
-        if received is UNSET or received is None:
-            raise InvalidEventError("$.receivedTime", "is stamped by the entrypoint, and missing")
+        if received is UNSET or received is None or not 0 <= received <= _LATEST:
+            raise InvalidEventError("$.receivedTime", "is stamped by the entrypoint in epoch seconds, and is not that")
         moment = self._moment(receipt.date)
         store, terminal, number = str(receipt.storeID), str(receipt.terminalID), str(receipt.cashReceiptID)
         customer = "" if receipt.customerID is None else str(receipt.customerID)
@@ -199,11 +202,11 @@ def _amounts(rows: Mapping[str, list[int]]) -> dict[str, dict[str, Any]]:
 def _without_received_time(raw: bytes) -> bytes:
     """Drop a `receivedTime` that the sender set: it is ours to stamp. Numbers keep their digits."""
     try:
-        plain = _decode_exact(raw)
+        plain = _decode_raw(raw)
     except msgspec.DecodeError as exc:
         raise invalid_event(exc) from None
     del plain["receivedTime"]
-    return _encode_exact(plain)
+    return msgspec.json.encode(plain)
 
 
 def _escape(identifier: str) -> str:
@@ -273,7 +276,7 @@ def _document(line: bytes) -> tuple[dict[str, Any] | None, Any]:
     try:
         plain: dict[str, Any] = _decode_plain(line)
     except msgspec.DecodeError:  # only an unknown field can be the reason: the rest was decoded
-        return None, _strip_stamp(line)
+        return None, _unreadable(line)
     unknown = _unknown(plain)
     if unknown and not all(is_plain(extras) for extras in unknown.values()):
         return None, unknown
@@ -283,18 +286,24 @@ def _document(line: bytes) -> tuple[dict[str, Any] | None, Any]:
     return plain, unknown
 
 
-def _strip_stamp(line: bytes) -> str:
-    """A line without the `receivedTime` that `accept` put first, as text."""
-    return line[line.index(b",") + 1 :].decode()
+def _unreadable(line: bytes) -> Any:
+    """The unknown fields of a line that has no plain values: their numbers as text, or else its own text."""
+    try:
+        return _unknown(_decode_texts(line))
+    except msgspec.DecodeError:
+        return line[line.index(b",") + 1 :].decode()  # without the `receivedTime` that `accept` put first
 
 
 def _survives(line: bytes) -> bool:
     """Whether the long numbers of a line come back the same from a binary float."""
-    return all(
-        Decimal(number) == Decimal(repr(float(number)))
-        for number in _LONG_NUMBER.findall(line.decode())
-        if number.count(".") < 2  # else it stands in a string
-    )
+    try:
+        return all(
+            Decimal(number) == Decimal(repr(float(number)))
+            for number in _LONG_NUMBER.findall(line.decode())
+            if number.count(".") < 2  # else it stands in a string
+        )
+    except InvalidOperation:  # an exponent beyond all reason
+        return False
 
 
 def _unknown(plain: dict[str, Any]) -> dict[str, dict[str, Any]]:

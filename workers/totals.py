@@ -56,6 +56,7 @@ class TotalsConfig:
         tidy_s: between rounds of dropping what nobody needs.
         keep_tallies_s: tallies of ledger entries below the checkpoint are kept so long.
         keep_days_s: day documents that the head does not name are kept so long.
+        last_checkpoint_s: for the checkpoint on stop.
         prefetch: partials taken ahead.
     """
 
@@ -66,6 +67,7 @@ class TotalsConfig:
     tidy_s: float = 600.0
     keep_tallies_s: float = 7 * 86_400.0
     keep_days_s: float = 600.0
+    last_checkpoint_s: float = 5.0
     prefetch: int = 200
 
 
@@ -136,8 +138,11 @@ class TotalsKeeper:
                 tasks.start(name, self._every(name, seconds, work, wake))
             await tasks.until(over)
         if stop.is_set():
-            with contextlib.suppress(StoreError):  # the ledger has it all: the next start reads a little more
-                await self._totals.checkpoint()
+            # Bounded, and without complaint: the ledger has it all, the next start reads a little more.
+            with contextlib.suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(self._config.last_checkpoint_s):
+                    await self._totals.checkpoint()
+        self._troubles.clear()
 
     async def _become_active(self, stop: asyncio.Event) -> Consumer | None:
         """Hold the queue of partials, which only one can; None when stopped before."""
@@ -174,8 +179,9 @@ class TotalsKeeper:
                 self._troubles[name] = f"{name}: {exc}"
             else:
                 self._troubles.pop(name, None)
+            await asyncio.sleep(_PAUSE_S)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(_PAUSE_S, started + seconds - time.monotonic())):
+                async with asyncio.timeout(max(0.0, started + seconds - time.monotonic())):
                     await wake.wait()
 
     async def _merge_partials(self, consumer: Consumer, over: asyncio.Event) -> None:
@@ -229,7 +235,9 @@ class TotalsKeeper:
         if not self._totals.synced:
             return
         day = self._local.day_of(now)
+        queue_depth = await self._broker.depth(self._topology.work)
         tally = await self._totals.day(day)
+        # No await from here to the last message made: all of them say the same moment.
         received = self._received_today(day, tally.tables.get("received", {}))
         view = View(
             day=day,
@@ -244,9 +252,9 @@ class TotalsKeeper:
         engine = EngineState(
             writers=len(self._active_writers),
             lag=self._totals.behind,
-            queue_depth=await self._broker.depth(self._topology.work),
+            queue_depth=queue_depth,
         )
-        for message in messages(self._stream, view, engine):
+        for message in list(messages(self._stream, view, engine)):
             await self._broker.announce(message)
 
     def _received_today(self, day: str, rows: dict[str, list[int]]) -> dict[str, list[int]]:

@@ -179,6 +179,7 @@ class Worker:
                 if stop.is_set() or time.monotonic() - began > self._config.give_back_after_s:
                     log.error("flush failed, giving its frames back", frames=len(batch), error=str(exc))
                     await self._give_back([work.delivery for work in batch])
+                    self._trouble = None  # the next frames will tell
                     return
                 delay = self._config.retry.delay(attempt, random.random())
                 log.warning("flush failed, trying again", attempt=attempt, delay_s=round(delay, 2), error=str(exc))

@@ -62,9 +62,10 @@ async def _up(settings: Settings, *, demo: bool, dashboard: bool, rate: float) -
             # Each role has a stop of its own: intake ends first, then counting, then the totals with a last checkpoint.
             stops = {role: asyncio.Event() for role in ("demo", "dashboard", "entrypoint", "worker", "totals")}
             listening: asyncio.Future[Bound] = asyncio.get_running_loop().create_future()
+            totals, worker = totals_of(parts), worker_of(parts)
             running = {
-                "totals": tasks.start("totals", totals_of(parts).run(stops["totals"])),
-                "worker": tasks.start("worker", worker_of(parts).run(stops["worker"])),
+                "totals": tasks.start("totals", totals.run(stops["totals"])),
+                "worker": tasks.start("worker", worker.run(stops["worker"])),
                 "entrypoint": tasks.start(
                     "entrypoint",
                     run_entrypoint(
@@ -73,6 +74,7 @@ async def _up(settings: Settings, *, demo: bool, dashboard: bool, rate: float) -
                         stops["entrypoint"],
                         on_ready=listening.set_result,
                         registry=parts.registry,
+                        checks={"totals": totals.check, "worker": worker.check},
                     ),
                 ),
             }
@@ -158,7 +160,7 @@ async def _serve_entrypoint(
     settings: Settings, config: EntrypointConfig, stop: asyncio.Event, on_ready: Callable[[Bound], None]
 ) -> None:
     async with opened(settings, stop) as parts:
-        await run_entrypoint(parts, config, stop, on_ready)
+        await run_entrypoint(parts, config, stop, on_ready=on_ready)
 
 
 def _say_where(bound: Bound) -> None:

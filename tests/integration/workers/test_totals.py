@@ -1,6 +1,7 @@
 import json
 from typing import Any
 
+from broker.exchanges import Queue
 from broker.protocol import Consumer
 from tests.integration.workers.conftest import NOON, STREAM, Place
 from tests.support import eventually
@@ -124,4 +125,31 @@ async def test_a_failing_store_is_waited_out(place: Place) -> None:
         await eventually(lambda: place.store.failures > failures)
         place.store.failing = set()
         assert (await next_body(listener, "receipts", revision=2))["count"] == 2
+    await listener.close()
+
+
+async def test_a_message_says_no_more_than_its_revision(place: Place) -> None:
+    """A partial that comes in while a publication is being prepared is in all of its messages, or in none."""
+    listener = await place.broker.subscribe("test", {"count": "#", "categories": "#", "metrics": "#"})
+    keeper = place.totals(sync_s=1000.0)
+    real = place.broker.depth
+
+    async def slow(queue: Queue) -> int:
+        found = await real(queue)
+        if await place.entries():
+            await eventually(lambda: keeper._totals.revision == 1)
+        return found
+
+    place.broker.depth = slow  # type: ignore[method-assign]
+    async with place.running(keeper.run), place.running(place.worker().run):
+        await next_body(listener, "receipts", revision=0)
+        await place.publish(place.frame(1))
+        async for delivery in listener:
+            body = json.loads(delivery.body)
+            if "count" in body:
+                assert body["count"] == body["revision"]
+            if delivery.routing_key == "receipts.stores":
+                assert len(body["stores"]) == body["revision"]
+            if body["revision"] == 1 and delivery.routing_key == "receipts.engine":
+                break
     await listener.close()

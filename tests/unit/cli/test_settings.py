@@ -73,9 +73,9 @@ def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
         ),
         (
             {"BODY_LIMIT": "ten"},
-            "TILLSTREAM_BODY_LIMIT: expected a size from 1 KiB to 1 GiB, such as 10 MiB, not 'ten'",
+            "TILLSTREAM_BODY_LIMIT: expected a size from 1 KiB to 15 MiB, such as 10 MiB, not 'ten'",
         ),
-        ({"FRAME_BYTES": "1"}, "TILLSTREAM_FRAME_BYTES: expected a size from 1 KiB to 64 MiB"),
+        ({"FRAME_BYTES": "1"}, "TILLSTREAM_FRAME_BYTES: expected a size from 1 KiB to 15 MiB"),
         ({"LOG_LEVEL": "loud"}, "TILLSTREAM_LOG_LEVEL: expected debug, info, warning or error, not 'loud'"),
         ({"BROKER": "redis://h"}, "TILLSTREAM_BROKER: expected sqlite:PATH or amqp://HOST… or amqps://HOST…, not (hid"),
         ({"BROKER": "sqlite:"}, "TILLSTREAM_BROKER: expected sqlite:PATH"),
