@@ -54,7 +54,7 @@ def memory(receipts: int) -> dict[str, Any]:
         }
         with (
             entrypoint(broker, store) as (url, entrypoint_pid),
-            process("cli.main", "worker", environ=environ, ready="working") as worker_pid,
+            process("cli.main", "worker", environ=environ, ready="started") as worker_pid,
         ):
             watched = {"entrypoint": Memory(entrypoint_pid), "worker": Memory(worker_pid)}
             took = run(_pass(url, f"http://127.0.0.1:{probes}/metrics", receipts, watched))

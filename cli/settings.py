@@ -98,7 +98,7 @@ class Settings:
     )
     port: int = _row("port", _PORT, "3000", "Port of the entrypoint; 0 takes any free one.")
     processes: int = _row("number", values.integer(1, 64), "1", "Entrypoint processes that share the port.")
-    open: bool = _row("yes or no", values.boolean, "false", "Accept requests without a token beyond loopback, too.")
+    open: bool = _row("yes or no", values.boolean, "false", "Listen beyond loopback without tokens, too.")
     tokens_file: Path | None = _row(
         "path", values.optional_path, "", "File of the tokens that requests may carry, one a line."
     )

@@ -10,6 +10,7 @@ import typer
 
 from cli.options import takes_settings
 from cli.roles import (
+    Parts,
     StoppedError,
     entrypoint_config,
     opened,
@@ -21,6 +22,7 @@ from cli.roles import (
 from cli.settings import Settings
 from entrypoint import Bound, EntrypointConfig, supervise
 from runtime import Probes, Tasks, run, stop_event
+from workers import TotalsKeeper, Worker
 
 log = structlog.get_logger()
 
@@ -171,35 +173,25 @@ def _say_where(bound: Bound) -> None:
 def worker(settings: Settings) -> None:
     """Run one worker: it stores receipts and counts them. Run as many as you like, anywhere."""
     shared_broker_needed(settings, "worker")
-    _serve(_worker(settings))
-
-
-async def _worker(settings: Settings) -> None:
-    with stop_event() as stop:
-        async with opened(settings, stop) as parts:
-            role = worker_of(parts)
-            checks = {"broker": parts.broker.ping, "store": parts.store.ping, "worker": role.check}
-            probes = Probes(checks=checks, registry=parts.registry)
-            async with probes.serve(settings.probes_host, settings.worker_probes_port) as port:
-                log.info("working", queue=parts.topology.work.name, probes_port=port)
-                await role.run(stop)
-    log.info("stopped; what was not finished is back in the queue")
+    _serve(_with_probes(settings, "worker", settings.worker_probes_port, worker_of))
 
 
 @takes_settings(*_SHARED, "probes_host", "totals_probes_port", "sync_s", "checkpoint_s", "keep_tallies_days")
 def totals(settings: Settings) -> None:
     """Run the totals: one process is active, further ones stand by."""
     shared_broker_needed(settings, "totals")
-    _serve(_totals(settings))
+    _serve(_with_probes(settings, "totals", settings.totals_probes_port, totals_of))
 
 
-async def _totals(settings: Settings) -> None:
+async def _with_probes(
+    settings: Settings, name: str, port: int, make: Callable[[Parts], Worker | TotalsKeeper]
+) -> None:
+    """Run a role that answers /healthz, /readyz and /metrics on a port of its own, until it is told to stop."""
     with stop_event() as stop:
         async with opened(settings, stop) as parts:
-            role = totals_of(parts)
-            checks = {"broker": parts.broker.ping, "store": parts.store.ping, "totals": role.check}
-            probes = Probes(checks=checks, registry=parts.registry)
-            async with probes.serve(settings.probes_host, settings.totals_probes_port) as port:
-                log.info("keeping totals", queue=parts.topology.partials.name, probes_port=port)
+            role = make(parts)
+            checks = {"broker": parts.broker.ping, "store": parts.store.ping, name: role.check}
+            async with Probes(checks=checks, registry=parts.registry).serve(settings.probes_host, port) as bound:
+                log.info("started", role=name, probes_port=bound)
                 await role.run(stop)
-    log.info("stopped")
+    log.info("stopped; what was not finished is safe", role=name)

@@ -131,9 +131,9 @@ class System:
 
     async def start(self, *names: str) -> None:
         """Start processes, all by default, and wait until they work."""
-        ready = {"up": "receipts go to", "entrypoint": "receipts go to", "totals": "keeping totals"}
+        ready = {"up": "receipts go to", "entrypoint": "receipts go to"}
         await asyncio.gather(
-            *(self.processes[name].start(ready.get(name, "working")) for name in names or self.processes)
+            *(self.processes[name].start(ready.get(name, "started")) for name in names or self.processes)
         )
 
     async def get(self, path: str) -> Any:
