@@ -115,8 +115,8 @@ def check_receipt(raw: bytes) -> tuple[str, bool]:
         receipt = read_receipt(raw)
         _check_texts(raw)
     else:
-        if _may_have_exponents(raw) and _LONG_EXPONENT.search(raw):
-            receipt = read_receipt(raw)  # a float takes 1e-99999999999999999999 for 0, Decimal takes it for nothing
+        if _has_zero(receipt) and _LONG_EXPONENT.search(raw):
+            receipt = read_receipt(raw)  # where a float is 0, Decimal may find no number
         _check_utf8(raw)
         _check_ids(receipt)
     return receipt.date, receipt.receivedTime is not UNSET
@@ -149,9 +149,18 @@ def _check_utf8(raw: bytes) -> None:
         raise UndecodableEventError(f"expected UTF-8, found something else at byte {exc.start}") from None
 
 
-def _may_have_exponents(raw: bytes) -> bool:
-    """Whether there may be a number whose exponent makes it 0: cheap to tell for nearly all receipts."""
-    return b"e-" in raw or b"E-" in raw or b"0e" in raw or b"0E" in raw
+def _has_zero(receipt: Any) -> bool:
+    """Whether an amount is 0 as a float: then a number like 1e-99999999999999999999 may stand there."""
+    for line in receipt.lines:
+        if not (
+            line.quantity and line.unitPrice and line.creditAmount and line.taxPercentage and line.settlementAmount
+        ):
+            return True
+    for settlement in receipt.settlements:
+        if not settlement.settlementAmount:
+            return True
+    total = receipt.documentTotal
+    return not (total.grossTotal and total.taxPayable and total.netTotal)
 
 
 def _check_ids(receipt: Any) -> None:
