@@ -23,8 +23,8 @@ def audit(
     """Check from the stored data that every event is counted exactly once.
 
     Each ledger entry has to be the fold of the events that its frame owns, each writer's entries have to be numbered
-    without gaps, and the totals have to be, day by day, the sum of the stored events. Best at rest: frames that are
-    being stored right now are reported as open. Ends with 1 if anything differs.
+    without gaps, and the totals have to be, day by day, the sum of the stored events. It may run beside traffic; what
+    comes in meanwhile is left out. Ends with 1 if anything differs.
     """
     report = run(_audit(settings))
     if as_json:
