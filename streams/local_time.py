@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -72,7 +72,3 @@ class LocalTime:
     def minute_of(self, epoch: float) -> str:
         """The local `HH:MM` of a moment."""
         return datetime.fromtimestamp(epoch, self.zone).strftime("%H:%M")
-
-    def day_before(self, day: str) -> str:
-        """The business day before."""
-        return (datetime.fromisoformat(day) - timedelta(days=1)).strftime("%Y-%m-%d")

@@ -128,7 +128,7 @@ def read_receipt(raw: bytes) -> Receipt:
     try:
         receipt = _decode(raw)
     except msgspec.DecodeError as exc:
-        raise invalid_event(exc) from None
+        raise invalid_event(exc, raw) from None
     try:
         in_order = _amounts_in_range(receipt)
     except InvalidOperation:  # comparing with NaN

@@ -204,7 +204,7 @@ def _without_received_time(raw: bytes) -> bytes:
     try:
         plain = _decode_raw(raw)
     except msgspec.DecodeError as exc:
-        raise invalid_event(exc) from None
+        raise invalid_event(exc, raw) from None
     del plain["receivedTime"]
     return msgspec.json.encode(plain)
 

@@ -16,6 +16,7 @@ from playwright.async_api import Browser, Page, async_playwright
 import broker as brokers
 from broker import Broker, Message, receipts_topology
 from dashboard import DashboardConfig, Feed, serve_dashboard
+from tests.servers.fixtures import missing_server
 
 #: Chromium as the design asks for it: nothing that talks to anybody by itself.
 FLAGS = (
@@ -28,6 +29,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
 #: 12:40:00 on 21 November 2026 in Paris.
 NOON = 1795261200.0
 ZONE = ZoneInfo("Europe/Paris")
@@ -38,7 +40,7 @@ def chromium() -> str:
     """Path of the browser; the test is skipped without one (and fails where CI=true allows no skip)."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
-        pytest.skip("no Chromium on PATH (Debian: apt install chromium)")
+        missing_server("no Chromium on PATH (Debian: apt install chromium)")
     return path
 
 

@@ -1,6 +1,5 @@
 """The page of today in a real browser: true, live, readable at any width, and asking nobody else for anything."""
 
-import asyncio
 import os
 import time
 from functools import partial
@@ -156,7 +155,14 @@ async def test_nothing_is_pushed_when_nothing_changed(
     first = await visit(browser, dashboard.url)
     second = await visit(browser, dashboard.url)
     await expect(second.page.locator(".receipts .number")).to_have_text("1,203", timeout=SOON)
-    await asyncio.sleep(1.5)  # let both pages settle
+
+    async def settled() -> bool:
+        """Whether ten more messages led to no push."""
+        heard, before = dashboard.feed.latest.accepted, (len(first.pushed), len(second.pushed))
+        await eventually(lambda: dashboard.feed.latest.accepted > heard + 10)
+        return (len(first.pushed), len(second.pushed)) == before
+
+    await eventually(settled, timeout=20)
     heard, before = dashboard.feed.latest.accepted, (len(first.pushed), len(second.pushed))
     await eventually(lambda: dashboard.feed.latest.accepted > heard + 40)
     assert (len(first.pushed), len(second.pushed)) == before

@@ -147,9 +147,11 @@ def test_what_is_no_amount_is_refused_by_name(path: str, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity"])
 def test_json_numbers_that_are_none_are_refused(text: str) -> None:
-    """Python's `json` writes NaN as a bare word; that is not JSON."""
-    raw = json.dumps(receipt({"lines.0.quantity": float(text)})).encode()
-    assert isinstance(refusal(raw), UndecodableEventError)
+    """Python's `json` writes NaN as a bare word; that is not JSON, and the field is named all the same."""
+    error = refusal(json.dumps(receipt({"lines.1.quantity": float(text), "note": "NaN"})).encode())
+    assert (error.field, error.expected) == ("$.lines[1].quantity", f"expected a number, got {text}")
+    assert isinstance(refusal(b'{"a": NaN'), UndecodableEventError)
+    assert event_of(receipt({"note": "NaN or Infinity"})).document is not None
 
 
 @pytest.mark.parametrize(
