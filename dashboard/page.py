@@ -17,8 +17,8 @@ from dashboard.view import Bar, Chart, Notice, View, chart, today
 log = structlog.get_logger("tillstream.dashboard")
 
 TITLE = "Tillstream: today"
-#: How often a session looks at the feed, which changes once a second; only what changed is pushed. Looking once a second,
-#: too, would let a receipt take two seconds to the screen.
+#: How often a session looks at the feed, which changes once a second; only what changed is pushed. Looking once a
+#: second, too, would let a receipt take two seconds to the screen.
 EVERY_MILLISECONDS = 250
 #: Up to this many minutes on the chart each has a bar of its own; beyond, bars are hairs and close up to one shape.
 SINGLE_BARS = 180
