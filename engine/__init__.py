@@ -14,7 +14,7 @@ from engine.flush import Flushed, Flusher
 from engine.messages import EngineState, View, messages
 from engine.partials import Partial, PartialError, partial_message, read_partial
 from engine.prepare import PreparedFrame, prepare
-from engine.queries import read_totals
+from engine.queries import read_day, read_totals
 from engine.totals import REMEMBERED_SECONDS, Merged, Totals
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "messages",
     "partial_message",
     "prepare",
+    "read_day",
     "read_partial",
     "read_totals",
 ]

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from analytics.tally import DayTally
 from engine.totals import Totals
 from store.errors import StoreError
 from store.protocol import Store
@@ -13,6 +14,30 @@ from streams.base import Stream
 _ATTEMPTS = 5
 
 
+async def read_day(
+    store: Store, stream: Stream, day: str, *, clock: Callable[[], float] = time.time
+) -> tuple[DayTally, int, float]:
+    """What one business day adds up to, today or long ago; a day without events is an empty tally.
+
+    Every event whose frame was in the ledger before the call is counted.
+
+    Returns:
+        the day's tally, which is the caller's own; the revision, ledger entries read (of all days); the moment at
+        which the reading began, epoch seconds.
+    Raises StoreError.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        as_of = clock()
+        totals = Totals(store, stream.name)
+        try:
+            await totals.sync()
+            return await totals.day(day), totals.revision, as_of
+        except StoreError:
+            if attempt == _ATTEMPTS:
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
 async def read_totals(
     store: Store, stream: Stream, day: str, *, clock: Callable[[], float] = time.time
 ) -> dict[str, Any]:
@@ -20,15 +45,5 @@ async def read_totals(
 
     Every event whose frame was in the ledger before the call is counted. Raises StoreError.
     """
-    for attempt in range(1, _ATTEMPTS + 1):
-        as_of = clock()
-        totals = Totals(store, stream.name)
-        try:
-            await totals.sync()
-            tally = await totals.day(day)
-        except StoreError:
-            if attempt == _ATTEMPTS:
-                raise
-        else:
-            return {**stream.summary(day, tally), "revision": totals.revision, "asOf": round(as_of, 3)}
-    raise AssertionError("unreachable: the last attempt returns or raises")
+    tally, revision, as_of = await read_day(store, stream, day, clock=clock)
+    return {**stream.summary(day, tally), "revision": revision, "asOf": round(as_of, 3)}
