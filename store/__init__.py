@@ -19,6 +19,7 @@ from store.protocol import (
     LedgerEntry,
     Owner,
     Rejected,
+    RejectedQuery,
     Store,
     StoredEvent,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "LedgerEntry",
     "Owner",
     "Rejected",
+    "RejectedQuery",
     "Store",
     "StoreDataError",
     "StoreError",

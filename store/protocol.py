@@ -46,7 +46,7 @@ class StoredEvent:
     """An event as the store has it.
 
     Attributes:
-        id, frame, hash, day, keys: as in `streams.base.Event` and `Owner`.
+        id, frame, hash, day, time, amount, categories, keys: as in `streams.base.Event` and `Owner`.
         received, stored: epoch seconds.
         body: the event as JSON, as received, with `receivedTime`; `Stream.parse` reads it to an equal event.
     """
@@ -55,6 +55,9 @@ class StoredEvent:
     frame: str
     hash: str
     day: str
+    time: float
+    amount: int
+    categories: tuple[str, ...]
     keys: Mapping[str, str]
     received: float
     stored: float
@@ -63,17 +66,27 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventQuery:
-    """Which stored events to list; every condition given must hold.
+    """Which stored events to list, newest first: descending by day, then the event's own time, then id.
+
+    Every condition given must hold. There are indexes for the day and for each key, alone and together with the day;
+    `category`, `at_least` and `at_most` have none: they filter what those find on the way, so one that few events
+    meet should come with a day or a key.
 
     Attributes:
         day: business day `YYYY-MM-DD`.
         keys: key name → value, of the stream's `key_names`.
-        after: id of the last event of the page before; events are listed in the order of their ids.
-        limit: at most so many.
+        category: one of the event's categories, exactly.
+        at_least, at_most: bounds of the event's amount in 1/10000, both inclusive.
+        after: id of the last event of the page before, which need not meet the conditions; the list goes on behind
+            its place in the order. Behind an id that is not stored there is nothing: the page is empty.
+        limit: at most so many, 1 or more.
     """
 
     day: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
+    category: str | None = None
+    at_least: int | None = None
+    at_most: int | None = None
     after: str | None = None
     limit: int = 100
 
@@ -138,6 +151,24 @@ class Rejected:
     first_seen: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedQuery:
+    """Which rejected items to list, newest first: descending by `first_seen`, then id. Every condition must hold.
+
+    Attributes:
+        reason: as in `Rejected`.
+        since, before: bounds of `first_seen` in epoch seconds; `since` itself belongs to it, `before` does not.
+        after: id of the last item of the page before; behind an id that is not there the page is empty.
+        limit: at most so many, 1 or more.
+    """
+
+    reason: str | None = None
+    since: float | None = None
+    before: float | None = None
+    after: str | None = None
+    limit: int = 100
+
+
 class Store(Protocol):
     """A store, opened by `store.connect`; safe to use from many tasks of one event loop."""
 
@@ -195,8 +226,11 @@ class Store(Protocol):
     async def reject(self, items: Sequence[Rejected]) -> None:
         """Keep rejected items; one that is there already stays as it is."""
 
-    async def rejected(self, stream: str, *, after: str | None = None, limit: int = 100) -> list[Rejected]:
-        """Rejected items in the order of their ids."""
+    async def rejected(self, stream: str, query: RejectedQuery) -> list[Rejected]:
+        """A page of rejected items."""
+
+    async def rejected_item(self, stream: str, id: str) -> Rejected | None:
+        """One rejected item."""
 
     async def rejected_count(self, stream: str) -> dict[str, int]:
         """How many items were rejected, by reason."""

@@ -135,4 +135,4 @@ def page(query: EventQuery, names: Sequence[str]) -> tuple[str, list[Any]] | Non
 def stored_event(row: Sequence[Any], names: Sequence[str]) -> StoredEvent:
     """Read a row of `select`."""
     keys = {name: value for name, value in zip(names, row[8:], strict=True) if value is not None}
-    return StoredEvent(**dict(zip(_COLUMNS, row[1:8], strict=True)), keys=keys)
+    return StoredEvent(**dict(zip(_COLUMNS, row[1:8], strict=True)), keys=keys, time=0.0, amount=0, categories=())

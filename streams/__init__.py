@@ -2,6 +2,7 @@
 
 - `streams.base`: the `Stream` protocol and `Event`
 - `streams.receipts`: receipts of tills
+- `streams.paper`: an event as people read it
 - `streams.money`, `streams.local_time`: exact amounts, business days
 - `streams.decoding`, `streams.plain`: errors in words; which values a document store can keep
 - `streams.errors`: the one exception root
@@ -9,12 +10,16 @@
 
 from streams.base import Event, Stream
 from streams.errors import ConfigurationError, InvalidEventError, TillstreamError, UndecodableEventError
+from streams.paper import Paper, PaperItem, PaperTax
 from streams.receipts import ReceiptStream
 
 __all__ = [
     "ConfigurationError",
     "Event",
     "InvalidEventError",
+    "Paper",
+    "PaperItem",
+    "PaperTax",
     "ReceiptStream",
     "Stream",
     "TillstreamError",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from analytics.tally import DayTally, Tally
+from streams.paper import Paper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +17,8 @@ class Event:
         hash: content hash `<version>:<32 hexadecimal digits>` of the canonical event without the fields we stamp.
         day: business day, `YYYY-MM-DD`.
         time: the event's own time, epoch seconds.
+        amount: what it comes to, in 1/10000; for people who look for it.
+        categories: distinct names that people may filter by, in the order of their first appearance.
         received: when the entrypoint received it, epoch seconds.
         line: its JSON as it stands in the frame: what the sender sent, plus `receivedTime`.
         document: the same as plain Python values that encode to BSON and back to an equal event, or None when the
@@ -28,6 +31,8 @@ class Event:
     hash: str
     day: str
     time: float
+    amount: int
+    categories: tuple[str, ...]
     received: float
     line: bytes
     document: Mapping[str, Any] | None
@@ -57,6 +62,12 @@ class Stream(Protocol):
 
     def fold(self, tally: Tally, event: Event, counted: float) -> None:
         """Add one event that was counted at `counted` (epoch seconds) to a tally, in place."""
+
+    def paper(self, body: bytes) -> Paper:
+        """An event as people read it, from its JSON (as in `Event.line`, `receivedTime` or not).
+
+        Raises InvalidEventError where `accept` would have.
+        """
 
     def summary(self, day: str, tally: DayTally) -> dict[str, Any]:
         """What `GET /totals/{day}` says of a day, but for `revision` and `asOf`; amounts as exact JSON numbers."""

@@ -118,6 +118,8 @@ class ReceiptStream:
             hash=_hash(canonical, unknown),
             day=moment.day,
             time=moment.epoch,
+            amount=facts.revenue,
+            categories=tuple(dict.fromkeys(line[0] for line in facts.lines)),
             received=received,
             line=line,
             document=document,

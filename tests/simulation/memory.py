@@ -12,7 +12,17 @@ from typing import TypeVar
 
 from analytics import DayTally, decode_day, decode_tally, encode_day, encode_tally
 from store.errors import StoreError
-from store.protocol import LEDGER_LIMIT, EncodedEvent, EventQuery, Head, LedgerEntry, Owner, Rejected, StoredEvent
+from store.protocol import (
+    LEDGER_LIMIT,
+    EncodedEvent,
+    EventQuery,
+    Head,
+    LedgerEntry,
+    Owner,
+    Rejected,
+    RejectedQuery,
+    StoredEvent,
+)
 from streams.base import Event
 
 T = TypeVar("T")
@@ -93,6 +103,9 @@ class MemoryStore:
                     frame=frame,
                     hash=event.hash,
                     day=event.day,
+                    time=event.time,
+                    amount=event.amount,
+                    categories=event.categories,
                     keys=event.keys,
                     received=event.received,
                     stored=stored,
@@ -176,8 +189,11 @@ class MemoryStore:
     async def reject(self, items: Sequence[Rejected]) -> None:
         await self._write(lambda: [self.refused.setdefault(item.id, item) for item in items])
 
-    async def rejected(self, stream: str, *, after: str | None = None, limit: int = 100) -> list[Rejected]:
-        return await self._read(lambda: sorted(self.refused.values(), key=lambda item: item.id)[:limit])
+    async def rejected(self, stream: str, query: RejectedQuery) -> list[Rejected]:
+        raise AssertionError("no simulation asks this")
+
+    async def rejected_item(self, stream: str, id: str) -> Rejected | None:
+        return await self._read(lambda: self.refused.get(id))
 
     async def rejected_count(self, stream: str) -> dict[str, int]:
         raise AssertionError("no simulation asks this")

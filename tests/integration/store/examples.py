@@ -1,7 +1,7 @@
 """Made-up records for the store's tests: small, and all different."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +22,9 @@ def event(
     *,
     hash: str = "1:00112233445566778899aabbccddeeff",
     day: str = DAY,
+    time: float = 1763722800.0,
+    amount: int = 12_3400,
+    categories: Sequence[str] = ("Pain", "Menu"),
     keys: Mapping[str, str] | None = None,
     fields: Mapping[str, Any] | None = None,
     line: bytes | None = None,
@@ -33,7 +36,9 @@ def event(
         id=id or f"612:3:{day} 11:06:40:{number}",
         hash=hash,
         day=day,
-        time=1763722800.0,
+        time=time,
+        amount=amount,
+        categories=tuple(categories),
         received=1763722800.25,
         line=line or msgspec.json.encode(document),
         document=None if line else document,
