@@ -6,10 +6,9 @@ Unknown fields are kept as they came.
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -22,8 +21,12 @@ from streams.decoding import invalid_event
 from streams.errors import InvalidEventError, UndecodableEventError
 from streams.local_time import LocalTime, Moment
 from streams.money import SCALE, to_json, to_units
-from streams.plain import is_plain
-from streams.receipt_schema import DocumentTotal, Line, Receipt, Settlement, check_receipt, read_receipt
+from streams.paper import Paper
+from streams.receipt_document import read_document
+from streams.receipt_paper import adds_up, receipt_paper
+from streams.receipt_schema import Receipt, check_receipt, read_receipt
+
+T = TypeVar("T")
 
 #: The year 2096: an epoch second beyond it is a mistake, and years further on no clock can tell its local time.
 _LATEST = 4e9
@@ -43,20 +46,8 @@ class ReceiptFacts(NamedTuple):
     mismatch: bool
 
 
-_decode_plain = msgspec.json.Decoder().decode
-#: Numbers with a point or an exponent stay the text that they are, marked as such.
-_decode_texts = msgspec.json.Decoder(float_hook=lambda text: {"number": text}).decode
 _decode_raw = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode())).decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
-
-_FIELDS = frozenset(Receipt.__struct_fields__)
-_LINE_FIELDS = frozenset(Line.__struct_fields__)
-_TOTAL_FIELDS = frozenset(DocumentTotal.__struct_fields__)
-_SETTLEMENT_FIELDS = frozenset(Settlement.__struct_fields__)
-#: An amount of 16 significant digits or more, which a binary float may change, has at least so many after its point
-#: (being at most 10^9), or an exponent. A hint only, cheap to look for.
-_LONG_FRACTION = re.compile(rb"\.[0-9]{6}")
-_LONG_NUMBER = re.compile(r"[0-9][0-9.]{14,}[0-9](?:[eE][+-]?[0-9]+)?")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -89,16 +80,15 @@ class ReceiptStream:
 
     def parse(self, line: bytes) -> Event:
         """Read a receipt from its frame line. Raises InvalidEventError."""
-        try:
-            return self._parse(line)
-        except RecursionError:
-            # A thread has a stack of its own with nothing on it yet: what was accepted anywhere is readable there, and
-            # reads as the same, however deep in calls we are.
-            with ThreadPoolExecutor(max_workers=1) as thread:
-                try:
-                    return thread.submit(self._parse, line).result()
-                except RecursionError:
-                    raise UndecodableEventError(_TOO_DEEP) from None
+        return _however_deep(self._parse, line)
+
+    def paper(self, body: bytes) -> Paper:
+        """A receipt as its till printed it. Raises InvalidEventError."""
+        return _however_deep(self._paper, body)
+
+    def _paper(self, body: bytes) -> Paper:
+        receipt = read_receipt(body)
+        return receipt_paper(receipt, self._moment(receipt.date), body)
 
     def _parse(self, line: bytes) -> Event:
         receipt = read_receipt(line)
@@ -109,7 +99,7 @@ class ReceiptStream:
         store, terminal, number = str(receipt.storeID), str(receipt.terminalID), str(receipt.cashReceiptID)
         customer = "" if receipt.customerID is None else str(receipt.customerID)
         canonical, facts = _canonical(receipt, moment)
-        document, unknown = _document(line)
+        document, unknown = read_document(line)
         keys = {"store": store, "terminal": terminal, "receipt": number}
         if customer:
             keys["customer"] = customer
@@ -191,6 +181,22 @@ class ReceiptStream:
             raise InvalidEventError("$.date", str(exc)) from None
 
 
+def _however_deep(read: Callable[[bytes], T], line: bytes) -> T:
+    """Read a line, in a thread if the stack has no room for its nesting.
+
+    A thread has a stack of its own with nothing on it yet: what was accepted anywhere is readable there, and reads as
+    the same, however deep in calls we are.
+    """
+    try:
+        return read(line)
+    except RecursionError:
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            try:
+                return thread.submit(read, line).result()
+            except RecursionError:
+                raise UndecodableEventError(_TOO_DEEP) from None
+
+
 def quantity_json(units: int) -> msgspec.Raw:
     """A quantity in 1/10000 as a JSON number with as many digits as it needs."""
     text = f"{'-' if units < 0 else ''}{abs(units) // SCALE}.{abs(units) % SCALE:04d}"
@@ -263,7 +269,7 @@ def _canonical(receipt: Receipt, moment: Moment) -> tuple[list[Any], ReceiptFact
         minute=moment.minute,
         lines=tuple(sums),
         payments=payments,
-        mismatch=abs(settled - revenue) > len(lines) * (SCALE // 100),
+        mismatch=not adds_up(settled, revenue, len(lines)),
     )
     return canonical, facts
 
@@ -271,55 +277,3 @@ def _canonical(receipt: Receipt, moment: Moment) -> tuple[list[Any], ReceiptFact
 def _hash(canonical: list[Any], unknown: Any) -> str:
     content = _encode([*canonical, unknown] if unknown else canonical)
     return f"{HASH_VERSION}:{hashlib.blake2b(content, digest_size=16).hexdigest()}"
-
-
-def _document(line: bytes) -> tuple[dict[str, Any] | None, Any]:
-    """The receipt as plain values (None where those would not be faithful), and its unknown fields."""
-    try:
-        plain: dict[str, Any] = _decode_plain(line)
-    except msgspec.DecodeError:  # only an unknown field can be the reason: the rest was decoded
-        return None, _unreadable(line)
-    unknown = _unknown(plain)
-    if unknown and not all(is_plain(extras) for extras in unknown.values()):
-        return None, unknown
-    doubtful = unknown or _LONG_FRACTION.search(line) or b"e-" in line or b"E-" in line
-    if doubtful and not _survives(line):
-        return None, unknown
-    return plain, unknown
-
-
-def _unreadable(line: bytes) -> Any:
-    """The unknown fields of a line that has no plain values: their numbers as text, or else its own text."""
-    try:
-        return _unknown(_decode_texts(line))
-    except msgspec.DecodeError:
-        return line[line.index(b",") + 1 :].decode()  # without the `receivedTime` that `accept` put first
-
-
-def _survives(line: bytes) -> bool:
-    """Whether the long numbers of a line come back the same from a binary float."""
-    try:
-        return all(
-            Decimal(number) == Decimal(repr(float(number)))
-            for number in _LONG_NUMBER.findall(line.decode())
-            if number.count(".") < 2  # else it stands in a string
-        )
-    except InvalidOperation:  # an exponent beyond all reason
-        return False
-
-
-def _unknown(plain: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The fields that the schema does not know, by where they stand; empty for most receipts."""
-    found: dict[str, dict[str, Any]] = {}
-    _extras(found, "", plain, _FIELDS)
-    for number, line in enumerate(plain["lines"]):
-        _extras(found, f"lines[{number}]", line, _LINE_FIELDS)
-    _extras(found, "documentTotal", plain["documentTotal"], _TOTAL_FIELDS)
-    for number, settlement in enumerate(plain["settlements"]):
-        _extras(found, f"settlements[{number}]", settlement, _SETTLEMENT_FIELDS)
-    return found
-
-
-def _extras(found: dict[str, dict[str, Any]], place: str, values: dict[str, Any], known: frozenset[str]) -> None:
-    if not known.issuperset(values):
-        found[place] = {name: values[name] for name in values.keys() - known}

@@ -380,6 +380,18 @@ def test_receipts_that_do_not_add_up_count_and_are_flagged() -> None:
         assert event.facts.revenue == round(Decimal(str(gross)) * 10_000)
 
 
+@pytest.mark.parametrize(
+    ("names", "categories"),
+    [(["Pain", "Menu", "Pain"], ("Pain", "Menu")), (["", "a\0b", "", "A"], ("", "a\0b", "A")), ([], ())],
+)
+def test_an_event_knows_what_people_look_for(names: list[str], categories: tuple[str, ...]) -> None:
+    """Its amount is the revenue; its categories are there once each, as they first appeared."""
+    lines = [{**SAMPLE["lines"][0], "productCategoryName": name} for name in names]
+    event = event_of(receipt({"lines": lines, "documentTotal.grossTotal": -99.00005}))
+    assert (event.amount, event.categories) == (-99_0000, categories)
+    assert event.time == 1_795_000_000.0
+
+
 def test_a_fold_counts_everything_once() -> None:
     """Every table of a day has its share of a receipt."""
     tally = Tally()
