@@ -2,10 +2,13 @@
 
 - `dashboard.messages`: what the exchanges say, typed
 - `dashboard.feed`: one subscription for all sessions; `dashboard.snapshot`: what it knows at one moment
-- `dashboard.view`: from a snapshot to words and numbers to show; pure
+- `dashboard.history`: days as the store has them; `dashboard.stored`: what pages ask the store; `dashboard.sources`:
+  these three together
+- `dashboard.moments`: all of this at one moment, looked at once for all sessions
+- `dashboard.formats`: numbers as people write them; `dashboard.view`: words and numbers to show; pure
 - `dashboard.config`: settings, and who may reach the server
 - `dashboard.server`: the thread that the pages live in
-- `dashboard.site`, `dashboard.page`, `dashboard.theme`: Panel and Bokeh, imported in that thread only, as this takes
+- `dashboard.site`, `dashboard.pages`, `dashboard.theme`: Panel and Bokeh, imported in that thread only, as this takes
   seconds
 """
 
@@ -14,6 +17,6 @@ from dashboard.feed import Feed, Subscriber
 from dashboard.messages import bindings
 from dashboard.server import serve_dashboard
 from dashboard.snapshot import Snapshot
-from dashboard.view import today
+from dashboard.sources import Sources, sources_of
 
-__all__ = ["DashboardConfig", "Feed", "Snapshot", "Subscriber", "bindings", "serve_dashboard", "today"]
+__all__ = ["DashboardConfig", "Feed", "Snapshot", "Sources", "Subscriber", "bindings", "serve_dashboard", "sources_of"]

@@ -21,6 +21,8 @@ class DashboardConfig:
         origins: further `host:port` that browsers may have in their address bar, for a reverse proxy.
         timezone: of the business day and of the times shown.
         currency: code shown beside amounts.
+        locale: how numbers are written, see `dashboard.formats`.
+        prefix: path below which all pages are, `` or `/something`.
         receipt_url: where receipts are POSTed to, for the page that has none to show.
     """
 
@@ -30,6 +32,8 @@ class DashboardConfig:
     origins: tuple[str, ...] = ()
     timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     currency: str = "EUR"
+    locale: str = "en"
+    prefix: str = ""
     receipt_url: str = "http://127.0.0.1:3000/receipt"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import structlog
 
 from dashboard.config import DashboardConfig, check, listen, url
-from dashboard.feed import Feed
+from dashboard.sources import Sources
 
 log = structlog.get_logger("tillstream.dashboard")
 
@@ -22,7 +22,7 @@ STOP_TIMEOUT_SECONDS = 10.0
 
 async def serve_dashboard(
     config: DashboardConfig,
-    feed: Feed,
+    sources: Sources,
     stop: asyncio.Event,
     *,
     on_ready: Callable[[str], None] | None = None,
@@ -30,7 +30,7 @@ async def serve_dashboard(
     """Serve the dashboard until `stop` is set (or this is cancelled), and return when its thread has ended.
 
     Arguments:
-        feed: only its `latest` is read, from the dashboard's thread.
+        sources: what the pages show; made on the caller's loop, read from the dashboard's thread.
         on_ready: called once with the address, on the caller's loop, when pages are answered. Before that, and from
             the very start, browsers that connect wait.
 
@@ -58,7 +58,7 @@ async def serve_dashboard(
         try:
             from dashboard.site import serve_site  # noqa: PLC0415 - see above
 
-            asyncio.run(serve_site(config, feed, listener, stopped, ready=lambda: call(tell)))
+            asyncio.run(serve_site(config, sources, listener, stopped, ready=lambda: call(tell)))
         except BaseException as exc:  # noqa: BLE001 - raised again where it is awaited
             error = exc
         finally:

@@ -2,9 +2,11 @@
 
 import asyncio
 import concurrent.futures
+import functools
 import logging
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
@@ -14,8 +16,14 @@ from tornado.ioloop import IOLoop
 from tornado.web import RequestHandler
 
 from dashboard.config import DashboardConfig, allowed_origins
-from dashboard.feed import Feed
-from dashboard.page import TITLE, show_page
+from dashboard.moments import Moments
+from dashboard.pages.frame import Frame, Pages
+from dashboard.pages.live import show
+from dashboard.pages.receipts import receipts_routes
+from dashboard.pages.stores import store_page, stores_page
+from dashboard.pages.system import system_page, system_routes
+from dashboard.pages.today import today_page
+from dashboard.sources import Sources
 
 #: A page that was asked for and whose websocket has not come, or is gone, for this long is forgotten.
 UNUSED_SESSION_SECONDS = 20
@@ -37,7 +45,7 @@ class Alive(RequestHandler):
 
 async def serve_site(
     config: DashboardConfig,
-    feed: Feed,
+    sources: Sources,
     listener: socket.socket,
     stopped: "concurrent.futures.Future[None]",
     *,
@@ -52,10 +60,23 @@ async def serve_site(
     for name in ("bokeh", "panel", "tornado.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
     port = listener.getsockname()[1]
-    applications = build_applications({"/": lambda: show_page(feed, config)}, title=TITLE, location=False)
+    pages = Pages(
+        moments=Moments(config, sources.feed, sources.history), stored=sources.stored, frame=Frame(config.prefix)
+    )
+    live: dict[str, Any] = {
+        path: functools.partial(show, functools.partial(make, pages))
+        for path, make in {
+            "/": today_page,
+            "/stores": stores_page,
+            "/store": store_page,
+            "/system": system_page,
+        }.items()
+    }
+    applications = build_applications(live, title="Tillstream", location=False)
     application = BokehTornado(
         applications,
-        extra_patterns=[(r"/healthz", Alive)],
+        prefix=config.prefix,
+        extra_patterns=[(r"/healthz", Alive), *receipts_routes(pages), *system_routes(pages)],
         extra_websocket_origins=allowed_origins(config, port),
         unused_session_lifetime_milliseconds=UNUSED_SESSION_SECONDS * 1000,
         check_unused_sessions_milliseconds=CHECK_SESSIONS_SECONDS * 1000,

@@ -56,7 +56,5 @@ PAGE_CSS = (
 )
 #: Styles inside the panes.
 PANE_CSS = (_ASSETS / "pane.css").read_text("utf-8")
-#: The page's frame (Jinja).
-TEMPLATE = (_ASSETS / "page.html").read_text("utf-8")
 #: The tab's icon, within the page: one request less.
 ICON = "data:image/svg+xml;base64," + b64encode((_ASSETS / "icon.svg").read_bytes()).decode()

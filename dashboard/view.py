@@ -9,14 +9,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from dashboard.feed import STALE_AFTER_SECONDS
+from dashboard.formats import UNKNOWN, Formats
 from dashboard.messages import Amount, minute_of_day
-from dashboard.snapshot import Snapshot
+from dashboard.moments import Moment
 
 #: Categories with a bar of their own; what is beyond them shares one, so that odd data cannot make an endless page.
 MOST_BARS = 12
-#: What a number that is not known yet looks like.
-UNKNOWN = "–"  # noqa: RUF001 - an en dash is what is meant
 _MINUTES_A_DAY = 24 * 60
 
 
@@ -44,20 +42,29 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """The texts of the page.
+class Common:
+    """What every live page says.
 
     Attributes:
         empty: the day has no receipts yet.
-        basket: revenue per receipt; empty without receipts.
-        pace: receipts received in the last minute; `speed` says how fast they were counted.
-        minutes_note: what is not yet right about the minutes; empty when nothing is.
     """
 
     day: str
     updated: str
     notice: Notice | None
     empty: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """The texts of today's page.
+
+    Attributes:
+        basket: revenue per receipt; empty without receipts.
+        pace: receipts received in the last minute; `speed` says how fast they were counted.
+        minutes_note: what is not yet right about the minutes; empty when nothing is.
+    """
+
     revenue: str
     receipts: str
     basket: str
@@ -84,42 +91,46 @@ class Chart:
     top: int
 
 
-def today(snapshot: Snapshot, *, now: float, epoch: float, zone: ZoneInfo) -> View:
-    """The texts for a moment.
+def common(moment: Moment) -> Common:
+    """The texts of any live page."""
+    count, zone = moment.snapshot.count, moment.config.timezone
+    return Common(
+        day=_day(count.day) if count else UNKNOWN,
+        updated=_clock(count.as_of, zone) if count else UNKNOWN,
+        notice=_notice(moment),
+        empty=count is not None and count.count == 0,
+    )
 
-    Arguments:
-        now: seconds on the feed's clock.
-        epoch: the same moment as epoch seconds.
-    """
+
+def today(moment: Moment) -> View:
+    """The texts of today's page."""
+    snapshot, formats = moment.snapshot, moment.formats
     count, day = snapshot.count, snapshot.day
     rate = snapshot.rate if snapshot.rate and snapshot.rate.day == day else None
     categories = snapshot.categories if snapshot.categories and snapshot.categories.day == day else None
     minutes = snapshot.minutes if snapshot.minutes and snapshot.minutes.day == day else None
     return View(
-        day=_day(day) if day else UNKNOWN,
-        updated=_clock(count.as_of, zone) if count else UNKNOWN,
-        notice=_notice(snapshot, now, epoch, zone),
-        empty=count is not None and count.count == 0,
-        revenue=money(count.sum) if count else UNKNOWN,
-        receipts=f"{count.count:,}" if count else UNKNOWN,
-        basket=money(count.sum / count.count) if count and count.count > 0 else "",
-        pace=f"{rate.average_per_minute:,.0f}" if rate else UNKNOWN,
+        revenue=formats.amount(count.sum) if count else UNKNOWN,
+        receipts=formats.count(count.count) if count else UNKNOWN,
+        basket=formats.amount(count.sum / count.count) if count and count.count > 0 else "",
+        pace=formats.count(round(rate.average_per_minute)) if rate else UNKNOWN,
         speed=_speed(rate.average_ms_system) if rate else "",
-        bars=bars(categories.categories) if categories else (),
+        bars=bars(categories.categories, formats) if categories else (),
         minutes_note="" if minutes is None or minutes.complete else "earlier minutes follow shortly",
     )
 
 
-def chart(snapshot: Snapshot, zone: ZoneInfo) -> Chart:
+def minutes_chart(moment: Moment) -> Chart:
     """The bars of the day so far, and a window of whole hours around them and the last update."""
+    snapshot, zone = moment.snapshot, moment.config.timezone
     day, count = snapshot.day, snapshot.count
     tables = snapshot.minutes if snapshot.minutes and snapshot.minutes.day == day else None
     rows = _rows(tables.received if tables else {})
     seen = [minute for minute, _ in rows]
     if count:
-        moment = datetime.fromtimestamp(count.as_of, zone)
-        if moment.date().isoformat() == day:
-            seen.append(moment.hour * 60 + moment.minute)
+        at = datetime.fromtimestamp(count.as_of, zone)
+        if at.date().isoformat() == day:
+            seen.append(at.hour * 60 + at.minute)
     start = min(seen, default=0) // 60 * 60
     end = (max(seen) // 60 + 1) * 60 if seen else _MINUTES_A_DAY
     counts = tuple(number for _, number in rows)
@@ -132,7 +143,7 @@ def chart(snapshot: Snapshot, zone: ZoneInfo) -> Chart:
     )
 
 
-def bars(categories: Mapping[str, Decimal]) -> tuple[Bar, ...]:
+def bars(categories: Mapping[str, Decimal], formats: Formats) -> tuple[Bar, ...]:
     """Categories by sales, largest first; those beyond the limit share the last bar."""
     ordered = sorted(categories.items(), key=lambda row: (-row[1], row[0]))
     if len(ordered) > MOST_BARS:
@@ -143,18 +154,13 @@ def bars(categories: Mapping[str, Decimal]) -> tuple[Bar, ...]:
     return tuple(
         Bar(
             name=name or "(no category)",
-            amount=money(amount),
-            share=f"{amount / total * 100:.1f} %" if total > 0 and amount >= 0 else "",
+            amount=formats.amount(amount),
+            share=formats.share(amount / total) if total > 0 and amount >= 0 else "",
             # Returns can leave a category below zero: it has an amount, and no bar.
             width=round(float(amount / longest * 100), 1) if longest > 0 and amount > 0 else 0.0,
         )
         for name, amount in ordered
     )
-
-
-def money(amount: Decimal) -> str:
-    """An amount with two digits and thousands apart: `-1,234.50`."""
-    return f"{amount:,.2f}"
 
 
 def nice_top(highest: int) -> int:
@@ -170,16 +176,16 @@ def _rows(received: Mapping[str, Amount]) -> list[tuple[int, int]]:
     return sorted((minute, number) for minute, number in rows if minute is not None and number > 0)
 
 
-def _notice(snapshot: Snapshot, now: float, epoch: float, zone: ZoneInfo) -> Notice | None:
-    silence = snapshot.silence(now)
-    stale = silence > STALE_AFTER_SECONDS
-    if snapshot.count is None:
-        if not stale:
+def _notice(moment: Moment) -> Notice | None:
+    if moment.snapshot.count is None:
+        if not moment.stale:
             return Notice(text="Waiting for the first totals …", alarm=False)
-        return Notice(text=f"Nothing heard from the totals for {_duration(silence)}. Are they running?", alarm=True)
-    if stale:
-        since = _clock(epoch - silence, zone)
-        text = f"Not live: no news since {since} ({_duration(silence)}). The figures are as they were then."
+        return Notice(
+            text=f"Nothing heard from the totals for {_duration(moment.silence)}. Are they running?", alarm=True
+        )
+    if moment.stale:
+        since = _clock(moment.epoch - moment.silence, moment.config.timezone)
+        text = f"Not live: no news since {since} ({_duration(moment.silence)}). The figures are as they were then."
         return Notice(text=text, alarm=True)
     return None
 

@@ -83,10 +83,11 @@ async def _up(settings: Settings, *, demo: bool, dashboard: bool, rate: float) -
             bound = await _listening(listening, running["entrypoint"])
             log.info("receipts go to", url=f"{bound.url}/receipt", data=str(settings.data))
             if dashboard:
-                from dashboard import DashboardConfig, Feed, serve_dashboard
+                from dashboard import DashboardConfig, serve_dashboard, sources_of
 
-                feed = Feed(registry=parts.registry)
-                tasks.start("dashboard feed", feed.follow(parts.broker))
+                sources = sources_of(parts.store, parts.stream, parts.registry)
+                tasks.start("dashboard feed", sources.feed.follow(parts.broker))
+                tasks.start("dashboard history", sources.history.keep())
                 running["dashboard"] = tasks.start(
                     "dashboard",
                     serve_dashboard(
@@ -98,7 +99,7 @@ async def _up(settings: Settings, *, demo: bool, dashboard: bool, rate: float) -
                             currency=settings.currency,
                             receipt_url=f"{bound.url}/receipt",
                         ),
-                        feed,
+                        sources,
                         stops["dashboard"],
                         on_ready=lambda url: log.info("the day, live", url=url),
                     ),

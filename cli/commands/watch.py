@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import sys
-import time
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated, Any
@@ -20,8 +19,10 @@ from broker.protocol import Consumer, Delivery
 from cli.listening import listening
 from cli.options import takes_settings
 from cli.settings import Settings
-from dashboard import Feed, Snapshot, bindings, today
+from dashboard import DashboardConfig, Feed, Snapshot, bindings
 from dashboard.messages import Delays
+from dashboard.moments import Moments
+from dashboard.view import common, today
 from runtime import run
 
 #: Our queue at the broker; a pipe that is read slowly loses the oldest, not the newest.
@@ -130,8 +131,10 @@ async def _draw(consumer: Consumer, console: Console, settings: Settings, stream
 def table(feed: Feed, settings: Settings) -> RenderableType:
     """What is known now, for a terminal."""
     snapshot = feed.latest
-    page = today(snapshot, now=feed.clock(), epoch=time.time(), zone=settings.timezone)
-    top = Text(f"{feed.stream}  {page.day}  {settings.timezone}  updated {page.updated}", style="bold")
+    config = DashboardConfig(timezone=settings.timezone, currency=settings.currency)
+    moment = Moments(config, feed).current
+    page, head = today(moment), common(moment)
+    top = Text(f"{feed.stream}  {head.day}  {settings.timezone}  updated {head.updated}", style="bold")
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim")
     rows.add_column(justify="right")
@@ -152,8 +155,8 @@ def table(feed: Feed, settings: Settings) -> RenderableType:
     for bar in page.bars:
         categories.add_row(Text(_printable(bar.name)), bar.amount, bar.share)
     parts: list[RenderableType] = [top]
-    if page.notice:
-        parts.append(Text(page.notice.text, style="bold red" if page.notice.alarm else "yellow"))
+    if head.notice:
+        parts.append(Text(head.notice.text, style="bold red" if head.notice.alarm else "yellow"))
     return Group(*parts, "", rows, "", categories)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,10 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
 import broker as brokers
+import store as stores
 from broker import Broker, Message, receipts_topology
-from dashboard import DashboardConfig, Feed, serve_dashboard
+from dashboard import DashboardConfig, Feed, serve_dashboard, sources_of
+from streams import ReceiptStream
 from tests.servers.fixtures import missing_server
 
 #: Chromium as the design asks for it: nothing that talks to anybody by itself.
@@ -163,11 +166,17 @@ async def dashboard(publisher: Publisher) -> AsyncIterator[Dashboard]:
 @contextlib.asynccontextmanager
 async def serving(broker: Broker, **config: Any) -> AsyncIterator[Dashboard]:
     """A dashboard on a port that is free, or as told."""
-    feed, stop = Feed(), asyncio.Event()
+    stop = asyncio.Event()
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     settings = DashboardConfig(**{"port": 0, "timezone": ZONE, **config})
-    following = asyncio.create_task(feed.follow(broker))
-    pages = asyncio.create_task(serve_dashboard(settings, feed, stop, on_ready=ready.set_result))
+    stream = ReceiptStream(settings.timezone)
+    folder = tempfile.TemporaryDirectory()
+    store = await stores.connect(f"sqlite:{folder.name}/store.db")
+    await store.prepare(stream.name, stream.key_names)
+    sources = sources_of(store, stream)
+    feed = sources.feed
+    following, reading = asyncio.create_task(feed.follow(broker)), asyncio.create_task(sources.history.keep())
+    pages = asyncio.create_task(serve_dashboard(settings, sources, stop, on_ready=ready.set_result))
     try:
         async with asyncio.timeout(30):
             either: set[asyncio.Future[Any]] = {ready, pages}
@@ -178,7 +187,10 @@ async def serving(broker: Broker, **config: Any) -> AsyncIterator[Dashboard]:
     finally:
         stop.set()
         await asyncio.wait({pages}, timeout=15)
-        following.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await following
+        for task in (following, reading):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await store.close()
+        folder.cleanup()
     await pages

@@ -1,0 +1,96 @@
+"""Days as the store has them: what today is compared with, and what today was before we listened."""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from types import MappingProxyType
+
+import msgspec
+import structlog
+
+from dashboard.feed import Feed
+from dashboard.messages import Amount
+from engine import read_totals
+from runtime import Backoff
+from store.errors import StoreError
+from store.protocol import Store
+from streams.base import Stream
+
+log = structlog.get_logger("tillstream.dashboard")
+
+#: Days before today that today is compared with: yesterday, and the same weekday a week ago.
+COMPARED_DAYS = (1, 7)
+#: How often days past are read again, for receipts that come late.
+AGAIN_SECONDS = 300.0
+#: How often it is looked whether a new day has begun.
+LOOK_SECONDS = 0.2
+
+
+class DayTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """A day as the store has it; see `GET /totals/{day}`.
+
+    Attributes:
+        minutes: the receipts' own local minute `HH:MM` → amount.
+    """
+
+    day: str
+    sum: msgspec.Raw
+    count: int
+    minutes: dict[str, Amount]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """The days that were read, by day. A day that was not read yet is missing; one without receipts has count 0."""
+
+    days: Mapping[str, DayTotals] = field(default_factory=dict)
+
+    def before(self, day: str, ago: int) -> DayTotals | None:
+        """The day so many days before a business day, if it was read."""
+        return self.days.get(days_before(day, ago))
+
+
+#: The past before anything was read.
+NOTHING_READ = Past()
+
+
+class History:
+    """Reads the current day once, and the days that it is compared with now and then. `latest` may be read anywhere."""
+
+    def __init__(self, store: Store, stream: Stream, feed: Feed) -> None:
+        self._store = store
+        self._stream = stream
+        self._feed = feed
+        self.latest = NOTHING_READ
+
+    async def keep(self) -> None:
+        """Read, and read again, until cancelled. A store that does not answer is asked again later."""
+        backoff, attempt, read_day, due = Backoff(cap_s=30.0), 0, "", 0.0
+        while True:
+            day, now = self._feed.latest.day, self._feed.clock()
+            if day is not None and (day != read_day or now >= due):
+                read_day = day
+                try:
+                    await self._read(day)
+                    attempt, due = 0, now + AGAIN_SECONDS
+                except StoreError as exc:
+                    attempt += 1
+                    delay = backoff.delay(attempt, random.random())
+                    due = now + delay
+                    log.warning("days past cannot be read, trying again", error=str(exc), delay_s=round(delay, 1))
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _read(self, day: str) -> None:
+        wanted = [day, *(days_before(day, ago) for ago in COMPARED_DAYS)]
+        found = {}
+        for each in wanted:
+            totals = await read_totals(self._store, self._stream, each)
+            found[each] = msgspec.json.decode(msgspec.json.encode(totals), type=DayTotals)
+        self.latest = Past(days=MappingProxyType(found))
+
+
+def days_before(day: str, ago: int) -> str:
+    """The date so many days before `YYYY-MM-DD`."""
+    return (date.fromisoformat(day) - timedelta(days=ago)).isoformat()
