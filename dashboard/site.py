@@ -2,7 +2,6 @@
 
 import asyncio
 import concurrent.futures
-import functools
 import logging
 import socket
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from tornado.web import RequestHandler
 from dashboard.config import DashboardConfig, allowed_origins
 from dashboard.moments import Moments
 from dashboard.pages.frame import Frame, Pages
-from dashboard.pages.live import show
+from dashboard.pages.live import LivePage, show
 from dashboard.pages.receipts import receipts_routes
 from dashboard.pages.stores import store_page, stores_page
 from dashboard.pages.system import system_page, system_routes
@@ -64,7 +63,7 @@ async def serve_site(
         moments=Moments(config, sources.feed, sources.history), stored=sources.stored, frame=Frame(config.prefix)
     )
     live: dict[str, Any] = {
-        path: functools.partial(show, functools.partial(make, pages))
+        path: _session(make, pages)
         for path, make in {
             "/": today_page,
             "/stores": stores_page,
@@ -93,3 +92,8 @@ async def serve_site(
         # Order: no new connections; then sessions end, which stops their callbacks; then open connections.
         server.stop()
         await http.close_all_connections()
+
+
+def _session(make: Callable[[Pages], LivePage], pages: Pages) -> Callable[[], Any]:
+    """What Panel calls for each visitor. It tells a function from a page by its type: a partial would not do."""
+    return lambda: show(lambda: make(pages))

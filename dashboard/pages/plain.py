@@ -1,4 +1,4 @@
-"""Pages that are not live: HTML made when asked for, so that they have addresses, can be bookmarked and paged through."""
+"""Pages that are not live: HTML made when asked for, with addresses that can be kept and paged through."""
 
 from typing import Any
 
