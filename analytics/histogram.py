@@ -57,6 +57,33 @@ class Histogram(msgspec.Struct, eq=True):
         """An independent copy."""
         return Histogram(self.count, self.total, self.low, self.high, dict(self.buckets))
 
+    def since(self, earlier: "Histogram | None") -> "Histogram":
+        """The values added since an earlier copy of this histogram (none: since it was empty); a new histogram.
+
+        Count, sum, mean and buckets are exact. The extremes are if they were extremes of the whole then; otherwise
+        they are bounds of their buckets, so `low` and `high` are at most 2 % too far out.
+
+        Raises ValueError if `earlier` is no earlier state of this one.
+        """
+        if earlier is None or not earlier.count:
+            return self.copy()
+        buckets = dict(self.buckets)
+        for bucket, count in earlier.buckets.items():
+            buckets[bucket] = buckets.get(bucket, 0) - count
+        if any(count < 0 for count in buckets.values()):
+            raise ValueError("the other histogram has values that this one never had")
+        buckets = {bucket: count for bucket, count in buckets.items() if count}
+        if not buckets or self.low is None or self.high is None or earlier.low is None or earlier.high is None:
+            return Histogram()
+        below, above = _bounds(min(buckets)), _bounds(max(buckets))
+        return Histogram(
+            count=self.count - earlier.count,
+            total=self.total - earlier.total,
+            low=self.low if self.low < earlier.low or below is None else max(self.low, below[0]),
+            high=self.high if self.high > earlier.high else min(self.high, above[1] if above else 1),
+            buckets=buckets,
+        )
+
     @property
     def mean(self) -> float:
         """Arithmetic mean in microseconds, 0.0 without values."""
@@ -74,3 +101,8 @@ class Histogram(msgspec.Struct, eq=True):
                 middle = GROWTH ** (bucket - 0.5) if bucket else 0.0
                 return min(max(middle, self.low), self.high)
         raise AssertionError("a histogram's buckets do not add up to its count")
+
+
+def _bounds(bucket: int) -> tuple[int, int] | None:
+    """The whole microseconds around a bucket; None for bucket 0, which has no lower bound."""
+    return (math.floor(GROWTH ** (bucket - 1)), math.ceil(GROWTH**bucket)) if bucket else None

@@ -8,7 +8,7 @@
 
 from broker.errors import BrokerError, BrokerUnavailableError
 from broker.exchanges import Topology, receipts_topology
-from broker.protocol import Broker, Consumer, Delivery, Message
+from broker.protocol import Broker, Consumer, Delivery, Message, QueueState
 from streams.errors import ConfigurationError
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Consumer",
     "Delivery",
     "Message",
+    "QueueState",
     "Topology",
     "connect",
     "receipts_topology",

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import cast
+from typing import TypeVar, cast
 
 from aiormq.abc import AbstractChannel, AbstractConnection
 from aiormq.channel import Channel
@@ -29,12 +29,14 @@ from broker.errors import (
     UnroutableError,
 )
 from broker.exchanges import Queue, Topology
-from broker.protocol import Message
+from broker.protocol import Message, QueueState
 
 #: For what is asked of the broker besides publishing and consuming.
 ASK_TIMEOUT_SECONDS = 10.0
 
 _TRANSIENT, _PERSISTENT = 1, 2
+
+Answer = TypeVar("Answer")
 
 
 class AmqpBroker:
@@ -187,25 +189,25 @@ class AmqpBroker:
                 self._consuming = link
             return self._consuming
 
-    async def depth(self, queue: Queue) -> int:
-        """Messages ready in a queue; late by seconds where it is a quorum queue."""
+    async def state(self, queue: Queue) -> QueueState:
+        """Messages ready in a queue, and its consumers; late by seconds where it is a quorum queue."""
 
-        async def ask(channel: AbstractChannel) -> int:
+        async def ask(channel: AbstractChannel) -> QueueState:
             answer = await channel.queue_declare(queue.name, passive=True)
-            return answer.message_count or 0
+            return QueueState(answer.message_count or 0, answer.consumer_count or 0)
 
-        return await self._ask(f"asking for the depth of {queue.name}", ask)
+        return await self._ask(f"asking for the state of {queue.name}", ask)
 
     async def ping(self) -> None:
         """Open and close a channel. Raises BrokerBlockedError under an alarm."""
 
-        async def ask(_: AbstractChannel) -> int:
-            return 0
+        async def ask(_: AbstractChannel) -> None:
+            return None
 
         self._channel(confirmed=True)
         await self._ask("asking the broker for an answer", ask)
 
-    async def _ask(self, doing: str, ask: Callable[[AbstractChannel], Awaitable[int]]) -> int:
+    async def _ask(self, doing: str, ask: Callable[[AbstractChannel], Awaitable[Answer]]) -> Answer:
         # Under an alarm only the consuming connection is read; without one the publishing connection has to do.
         link = self._consuming or self._publishing
         if (connection := link.connection) is None:

@@ -20,7 +20,7 @@ import msgspec
 
 from broker.embedded_file import FileLock, Record
 from broker.embedded_mailbox import EmbeddedDelivery, Mailbox
-from broker.embedded_queues import Depth, Join, Leave, Operation, Publish, Settle
+from broker.embedded_queues import Inspect, Join, Leave, Operation, Publish, Settle
 from broker.embedded_subscriptions import Hub, Subscription
 from broker.embedded_tap import Tap, TapClient
 from broker.embedded_thread import BrokerThread, Report
@@ -32,7 +32,7 @@ from broker.errors import (
     UnroutableError,
 )
 from broker.exchanges import Queue, Topology
-from broker.protocol import Delivery, Message
+from broker.protocol import Delivery, Message, QueueState
 from broker.topics import matches
 
 #: A disk that takes longer leaves the outcome of a publish unknown.
@@ -215,15 +215,15 @@ class EmbeddedBroker:
             self._check_exchange(exchange)
         return self._hub.subscribe(role, bindings, max_length)
 
-    async def depth(self, queue: Queue) -> int:
-        """Messages ready in a queue, exactly."""
+    async def state(self, queue: Queue) -> QueueState:
+        """Messages ready in a queue, and its consumers, exactly."""
         self._check_open()
-        count: int = await self._ask(Depth(self._declared(queue)))
-        return count
+        state: QueueState = await self._ask(Inspect(self._declared(queue)))
+        return state
 
     async def ping(self) -> None:
         """Ask the thread that owns the file. Raises BrokerError while the disk fails."""
-        await self.depth(self._topology.dead)
+        await self.state(self._topology.dead)
 
     async def close(self) -> None:
         """Carry out what was asked for, close consumers and file, and let others have it. Idempotent."""

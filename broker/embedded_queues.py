@@ -19,6 +19,7 @@ import msgspec
 from broker.embedded_file import BrokerFile, Record, Row
 from broker.errors import BrokerError, BrokerFullError, ConsumerRefusedError
 from broker.exchanges import Queue
+from broker.protocol import QueueState
 
 #: A queue that was full takes messages again below this share of its limit, as RabbitMQ's quorum queues do.
 REOPEN_SHARE = 0.8
@@ -61,13 +62,13 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Depth:
-    """How many messages are ready?"""
+class Inspect:
+    """How many messages are ready, and how many consumers take them?"""
 
     queue: str
 
 
-Operation = Publish | Settle | Join | Leave | Depth
+Operation = Publish | Settle | Join | Leave | Inspect
 
 
 class InHand(NamedTuple):
@@ -237,7 +238,7 @@ class _Turn:
                     self._join(operation)
                 case Leave():
                     self._leave(operation)
-                case Depth():
+                case Inspect():
                     pass  # answered at the end
         except BrokerError as refusal:
             answer = refusal
@@ -252,8 +253,9 @@ class _Turn:
             self._deliver(queue)
             self._drop_oldest(queue)
         for index, (operation, _) in enumerate(self.outcome.answers):
-            if isinstance(operation, Depth):
-                self.outcome.answers[index] = (operation, self.state.queues[operation.queue].ready)
+            if isinstance(operation, Inspect):
+                queue = self.state.queues[operation.queue]
+                self.outcome.answers[index] = (operation, QueueState(queue.ready, len(queue.serving)))
 
     def _publish(self, operation: Publish) -> None:
         targets = [self.state.queues[name] for name in operation.queues]

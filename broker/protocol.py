@@ -30,6 +30,20 @@ class Message:
     message_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """A queue at a moment.
+
+    Attributes:
+        ready: messages that wait for a consumer; those delivered and not settled are not among them.
+        consumers: how many take messages from it, idle ones included (a cancelled one may count until it has settled
+            what it holds).
+    """
+
+    ready: int
+    consumers: int
+
+
 class Delivery(Protocol):
     """One message as delivered to one consumer. Settle it exactly once, by `ack` or `nack`.
 
@@ -114,8 +128,8 @@ class Broker(Protocol):
         Deliveries need no settling (ack and nack do nothing). After a reconnect it is declared and bound again.
         """
 
-    async def depth(self, queue: Queue) -> int:
-        """Messages ready in a queue (RabbitMQ's figure may lag by seconds for quorum queues)."""
+    async def state(self, queue: Queue) -> QueueState:
+        """How a queue is doing (RabbitMQ's figures may lag by seconds for quorum queues). Raises BrokerError."""
 
     async def ping(self) -> None:
         """Ask the broker something that it has to answer. Raises BrokerError if it does not."""

@@ -5,21 +5,26 @@
 - `engine.partials`: partials on the wire
 - `engine.totals`: merging the ledger, checkpoints
 - `engine.queries`: totals as of a request
-- `engine.messages`: what is published every second
+- `engine.messages`: what is published every second; of that, `engine.activity` knows who did something in the last
+  minute, and `engine.recent` that minute's delays
 - `engine.audit`: do the stored data add up?
 """
 
+from engine.activity import Activity, WorkerShare
 from engine.audit import AuditReport, audit
 from engine.flush import Flushed, Flusher
 from engine.messages import EngineState, View, messages
-from engine.partials import Partial, PartialError, partial_message, read_partial
+from engine.partials import Partial, PartialError, partial_message, read_partial, worker_name
 from engine.prepare import PreparedFrame, prepare
 from engine.queries import read_day, read_totals
+from engine.recent import DelayWindow, RecentDelays
 from engine.totals import REMEMBERED_SECONDS, Merged, Totals
 
 __all__ = [
     "REMEMBERED_SECONDS",
+    "Activity",
     "AuditReport",
+    "DelayWindow",
     "EngineState",
     "Flushed",
     "Flusher",
@@ -27,8 +32,10 @@ __all__ = [
     "Partial",
     "PartialError",
     "PreparedFrame",
+    "RecentDelays",
     "Totals",
     "View",
+    "WorkerShare",
     "audit",
     "messages",
     "partial_message",
@@ -36,4 +43,5 @@ __all__ = [
     "read_day",
     "read_partial",
     "read_totals",
+    "worker_name",
 ]

@@ -16,7 +16,7 @@ from analytics.tally import Tally
 from broker.errors import BrokerError
 from broker.exchanges import REJECTED
 from broker.protocol import Broker, Message
-from engine.partials import Partial, partial_message
+from engine.partials import Partial, partial_message, worker_name
 from engine.prepare import PreparedFrame, rejected
 from store.errors import StoreError
 from store.protocol import LedgerEntry, Owner, Rejected, Store
@@ -238,6 +238,7 @@ class Flusher:
             first=appended[0].seq,
             last=appended[-1].seq,
             tally=tallies[0] if len(tallies) == 1 else Tally.sum(tallies),
+            worker=worker_name(),
         )
         await self._say(partial_message(self._stream.name, partial))
 

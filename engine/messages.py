@@ -1,7 +1,7 @@
 """What the engines publish: the bodies of `count`, `categories` and `metrics`. Both engines build them here."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -10,6 +10,8 @@ from analytics.histogram import Histogram
 from analytics.tally import DayTally
 from broker.exchanges import CATEGORIES, COUNT, METRICS
 from broker.protocol import Message
+from engine.activity import WorkerShare
+from engine.recent import RecentDelays
 from streams.base import Stream
 from streams.money import to_json
 
@@ -25,11 +27,17 @@ class EngineState:
         writers: writers whose entries were merged in the last minute.
         lag: ledger entries announced and not yet merged.
         queue_depth: frames ready in the stream's work queue; None when the broker did not say.
+        dead_letters: frames among the stream's dead letters; None likewise.
+        consumers: workers connected to the work queue, idle ones included; None likewise.
+        workers: who counted something in the last minute, the busiest first.
     """
 
     writers: int
     lag: int
     queue_depth: int | None
+    dead_letters: int | None = None
+    consumers: int | None = None
+    workers: Sequence[WorkerShare] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +52,7 @@ class View:
         as_of: epoch seconds.
         received: local minutes `HH:MM` of this day → count, revenue, by reception.
         changed: minutes of `received` and of the receipts' own time that changed since the last view; None for all.
+        recent: the delays of about the last minute.
     """
 
     day: str
@@ -53,6 +62,7 @@ class View:
     as_of: float
     received: Mapping[str, list[int]]
     changed: frozenset[str] | None
+    recent: RecentDelays = field(default_factory=RecentDelays)
 
 
 def messages(stream: Stream, view: View, engine: EngineState) -> Iterator[Message]:
@@ -70,18 +80,12 @@ def messages(stream: Stream, view: View, engine: EngineState) -> Iterator[Messag
     sales = {name: row["sum"] for name, row in summary["categories"].items()}
     yield message(CATEGORIES.name, stream.name, {"categories": sales})
     yield metric("rate", _rate(view))
-    delays = view.tally.delays
-    yield metric(
-        "delay",
-        {
-            "connectionDelay": _seconds(delays.get("creation", Histogram())),
-            "networkDelay": _seconds(delays.get("system", Histogram())),
-        },
-    )
+    recent = {**_delays(view.recent.delays), "seconds": view.recent.seconds}
+    yield metric("delay", {**_delays(view.tally.delays), "recent": recent})
     yield metric("stores", {"stores": summary["stores"]})
     yield metric("payments", {"payments": summary["payments"]})
     yield metric("minutes", _minutes(view, summary["minutes"]))
-    yield metric("engine", {"writers": engine.writers, "lag": engine.lag, "queueDepth": engine.queue_depth})
+    yield metric("engine", _engine(engine))
 
 
 def _rate(view: View) -> dict[str, Any]:
@@ -93,6 +97,13 @@ def _rate(view: View) -> dict[str, Any]:
         "averagePerMinute": count,
         "averageMsSystem": round(sum(row[1] for row in rows) / 1000 / count, 3) if count else None,
         "averageMsCreation": round(sum(row[2] for row in rows) / 1000 / count, 3) if count else None,
+    }
+
+
+def _delays(delays: Mapping[str, Histogram]) -> dict[str, Any]:
+    return {
+        "connectionDelay": _seconds(delays.get("creation", Histogram())),
+        "networkDelay": _seconds(delays.get("system", Histogram())),
     }
 
 
@@ -116,4 +127,17 @@ def _minutes(view: View, own: Mapping[str, Any]) -> dict[str, Any]:
         "received": {minute: row for minute, row in received.items() if minute in view.changed},
         "own": {minute: row for minute, row in own.items() if minute in view.changed},
         "complete": False,
+    }
+
+
+def _engine(engine: EngineState) -> dict[str, Any]:
+    return {
+        "writers": engine.writers,
+        "lag": engine.lag,
+        "queueDepth": engine.queue_depth,
+        "deadLetters": engine.dead_letters,
+        "consumers": engine.consumers,
+        "workers": [
+            {"worker": one.worker, "events": one.events, "share": round(one.share, 4)} for one in engine.workers
+        ],
     }

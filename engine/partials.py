@@ -3,7 +3,11 @@
 Nothing depends on one arriving: the ledger is the truth, and a missing partial is read from there.
 """
 
-from typing import Any
+import os
+import secrets
+import socket
+from functools import lru_cache
+from typing import Annotated, Any
 
 import msgspec
 
@@ -12,6 +16,13 @@ from analytics.tally import Tally
 from broker.exchanges import PARTIALS
 from broker.protocol import Message
 from streams.errors import TillstreamError
+
+#: Letters of a writer id that stand for a worker without a name.
+_SHORT_WRITER = 8
+#: A host's name may have 255 letters; of most the beginning tells.
+_HOST_LENGTH = 64
+#: The longest name of a worker that is taken.
+_NAME_LENGTH = 255
 
 
 class PartialError(TillstreamError):
@@ -25,19 +36,42 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True):
         writer: the writer.
         first, last: the run's seqs, both included.
         tally: the merge of exactly those entries' tallies.
+        worker: name of the worker's process, which stays although the writer changes; an older release does not say.
     """
 
     writer: str
     first: int
     last: int
     tally: Tally
+    worker: str | None = None
+
+    @property
+    def by(self) -> str:
+        """Who counted it, for people: the worker, or the beginning of the writer id where that is not said."""
+        return self.worker or self.writer[:_SHORT_WRITER]
+
+    @property
+    def events(self) -> int:
+        """How many events it counts."""
+        return sum(row[0] for row in self.tally.seconds.values())
 
 
-class _Wire(msgspec.Struct):
+def worker_name() -> str:
+    """What this process is called among the workers: `<host>-<pid>-<random>`, the same as long as it runs."""
+    return _name_of(os.getpid())
+
+
+@lru_cache(maxsize=1)  # by process id: a forked process has a name of its own
+def _name_of(pid: int) -> str:
+    return f"{socket.gethostname()[:_HOST_LENGTH]}-{pid}-{secrets.token_hex(2)}"
+
+
+class _Wire(msgspec.Struct, omit_defaults=True):
     writer: str
     first: int
     last: int
     tally: msgspec.Raw
+    worker: Annotated[str, msgspec.Meta(max_length=_NAME_LENGTH)] | None = None
 
 
 _decoder = msgspec.json.Decoder(_Wire)
@@ -46,7 +80,7 @@ _decoder = msgspec.json.Decoder(_Wire)
 def partial_message(stream: str, partial: Partial) -> Message:
     """The message that announces a partial."""
     tally = msgspec.Raw(encode_tally(partial.tally))
-    body = msgspec.json.encode(_Wire(partial.writer, partial.first, partial.last, tally))
+    body = msgspec.json.encode(_Wire(partial.writer, partial.first, partial.last, tally, partial.worker))
     return Message(exchange=PARTIALS.name, routing_key=stream, body=body)
 
 
@@ -57,4 +91,4 @@ def read_partial(body: bytes) -> Partial:
         tally: Any = decode_tally(bytes(wire.tally))
     except msgspec.MsgspecError as exc:
         raise PartialError(f"not a partial: {exc}") from exc
-    return Partial(writer=wire.writer, first=wire.first, last=wire.last, tally=tally)
+    return Partial(writer=wire.writer, first=wire.first, last=wire.last, tally=tally, worker=wire.worker)

@@ -45,6 +45,8 @@ class Totals:
         self._page = page
         self._stream = stream
         self._turn = asyncio.Lock()
+        #: how often it began from a checkpoint; days read before the last time are not what is held now
+        self.loads = 0
         self._reset(None)
         #: whether what is held here rests on the checkpoint; until then nothing can be merged
         self._loaded = False
@@ -113,6 +115,7 @@ class Totals:
         """Start from the checkpoint in the store, forgetting everything merged since."""
         self._loaded = self.synced = False
         self._reset(await self._store.head(self._stream))
+        self.loads += 1
 
     async def sync(self) -> int:
         """Read the ledger after the offsets, for all writers it knows; merge what is contiguous. Count those.

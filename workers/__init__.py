@@ -2,6 +2,7 @@
 
 - `workers.worker`: stores receipts and appends to the ledger; scale it
 - `workers.totals`: merges and publishes; one is active
+- `workers.queues`: how the broker's queues are doing
 - `workers.metrics`: what both tell Prometheus
 """
 

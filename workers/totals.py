@@ -18,8 +18,10 @@ from analytics.codec import NewerFormatError
 from broker.errors import BrokerError, ConsumerRefusedError
 from broker.exchanges import Topology
 from broker.protocol import Broker, Consumer
+from engine.activity import Activity
 from engine.messages import EngineState, View, messages
 from engine.partials import PartialError, read_partial
+from engine.recent import DelayWindow
 from engine.totals import REMEMBERED_SECONDS, Merged, Totals
 from runtime import Tasks
 from store.errors import StoreError
@@ -27,6 +29,7 @@ from store.protocol import Store
 from streams.base import Stream
 from streams.errors import TillstreamError
 from workers.metrics import TotalsMetrics
+from workers.queues import QueueWatch
 
 log = structlog.get_logger()
 
@@ -97,7 +100,9 @@ class TotalsKeeper:
         self._totals = Totals(store, stream.name)
         self._gap = asyncio.Event()
         self._troubles: dict[str, str] = {}
-        self._active_writers: dict[str, float] = {}
+        self._activity = Activity()
+        self._window = DelayWindow()
+        self._queues = QueueWatch(broker, (topology.work, topology.dead))
         self._published: dict[str, tuple[list[int], list[int]]] = {}
         self._published_day = ""
         self._complete_at = 0.0
@@ -125,12 +130,15 @@ class TotalsKeeper:
     async def _keep(self, consumer: Consumer, stop: asyncio.Event) -> None:
         """Keep the totals until `stop` is set, or until another process has taken the partials."""
         self._totals = Totals(self._store, self._stream.name)
+        self._window = DelayWindow()
+        self._complete_at = 0.0  # whoever published meanwhile may have said more than we did
         over = asyncio.Event()
         async with Tasks() as tasks:
             tasks.start("wait for the stop", _pass_on(stop, over))
             tasks.start("merge partials", self._merge_partials(consumer, over))
             for name, seconds, work, wake in (
                 ("read the ledger", self._config.sync_s, self._sync, self._gap),
+                ("ask for the queues", self._config.publish_s, self._queues.ask, None),
                 ("publish totals", self._config.publish_s, self._publish, None),
                 ("write checkpoints", self._config.checkpoint_s, self._checkpoint, None),
                 ("drop what is old", self._config.tidy_s, self._tidy, None),
@@ -203,7 +211,7 @@ class TotalsKeeper:
         else:
             merged = self._totals.merge(partial.writer, partial.first, partial.last, partial.tally)
             outcome = merged.value
-            self._active_writers[partial.writer] = self._clock()
+            self._activity.hear(partial, self._clock())
             if merged is Merged.GAP:
                 self._gap.set()
         self._metrics.partials.labels(outcome).inc()
@@ -235,7 +243,6 @@ class TotalsKeeper:
         if not self._totals.synced:
             return
         day = self._local.day_of(now)
-        queue_depth = await self._broker.depth(self._topology.work)
         tally = await self._totals.day(day)
         # No await from here to the last message made: all of them say the same moment.
         received = self._received_today(day, tally.tables.get("received", {}))
@@ -247,15 +254,27 @@ class TotalsKeeper:
             as_of=now,
             received=received,
             changed=self._changed_minutes(day, received, tally.tables.get("minutes", {}), now),
+            recent=self._window.since_then((day, self._totals.loads), tally.delays, now),
         )
-        self._active_writers = {writer: at for writer, at in self._active_writers.items() if at > now - 60}
-        engine = EngineState(
-            writers=len(self._active_writers),
+        engine = self._engine_state(now)
+        try:
+            for message in list(messages(self._stream, view, engine)):
+                await self._broker.announce(message)
+        except BrokerError:
+            self._complete_at = 0.0  # the minutes that changed may have gone unheard
+            raise
+
+    def _engine_state(self, now: float) -> EngineState:
+        self._activity.forget(now)
+        work, dead = self._queues.latest(self._topology.work), self._queues.latest(self._topology.dead)
+        return EngineState(
+            writers=self._activity.writers(),
             lag=self._totals.behind,
-            queue_depth=queue_depth,
+            queue_depth=work.ready if work else None,
+            dead_letters=dead.ready if dead else None,
+            consumers=work.consumers if work else None,
+            workers=self._activity.workers(),
         )
-        for message in list(messages(self._stream, view, engine)):
-            await self._broker.announce(message)
 
     def _received_today(self, day: str, rows: dict[str, list[int]]) -> dict[str, list[int]]:
         """Epoch minutes of reception as local `HH:MM`; those of other days (a late receipt's) are left out."""

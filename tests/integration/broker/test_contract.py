@@ -4,11 +4,13 @@ Publishing and subscriptions have files of their own beside this one.
 """
 
 import asyncio
+import dataclasses
 
 import pytest
 
 from broker.errors import BrokerError, BrokerUnavailableError, ConsumerRefusedError
 from broker.exchanges import receipts_topology
+from broker.protocol import QueueState
 from tests.integration.broker.place import Place, opened, topology
 from tests.integration.broker.talk import assert_silent, bodies, partial, publish, receipt, rest, take, take_one
 from tests.support import eventually
@@ -321,21 +323,47 @@ async def test_an_open_broker_answers(place: Place) -> None:
         await broker.ping()
 
 
-async def test_depth_counts_what_is_ready(place: Place) -> None:
-    """Delivered messages do not count, ready ones do."""
+async def test_a_queue_says_what_is_ready_and_who_consumes(place: Place) -> None:
+    """Delivered messages do not count, ready ones do; consumers count whether they have something to do or not."""
     async with opened(place) as broker:
 
-        async def depth_is(expected: int) -> bool:
-            return await broker.depth(ALL.work) == expected
+        async def becomes(ready: int, consumers: int) -> None:
+            async def is_so() -> bool:
+                return await broker.state(ALL.work) == QueueState(ready, consumers)
 
-        assert await broker.depth(ALL.work) == 0
+            await eventually(is_so)
+
+        assert await broker.state(ALL.work) == QueueState(0, 0)
         await publish(broker, b"1", b"2", b"3")
-        await eventually(lambda: depth_is(3))
+        await becomes(3, 0)
         consumer = await broker.consume(ALL.work, prefetch=2)
         await take(consumer, 2)
-        await eventually(lambda: depth_is(1))
+        await becomes(1, 1)
+        idle = await broker.consume(ALL.work, prefetch=1)
+        await becomes(0, 2)
+        await idle.close()
+        await becomes(1, 1)
         await consumer.close()
-        await eventually(lambda: depth_is(3))
+        await becomes(3, 0)
+        assert await broker.state(ALL.dead) == QueueState(0, 0)
+
+
+async def test_queues_can_be_asked_side_by_side(place: Place) -> None:
+    """Several questions at once are each answered; one that cannot be is an error of its own."""
+    async with opened(place) as broker:
+        await publish(broker, b"1")
+        unknown = dataclasses.replace(ALL.dead, name="receipts.unknown")
+
+        async def one_ready() -> bool:
+            return (await broker.state(ALL.work)).ready == 1
+
+        await eventually(one_ready)
+        work, dead, missing = await asyncio.gather(
+            broker.state(ALL.work), broker.state(ALL.dead), broker.state(unknown), return_exceptions=True
+        )
+        assert (work, dead) == (QueueState(1, 0), QueueState(0, 0))
+        assert isinstance(missing, BrokerError)
+        assert await broker.state(ALL.work) == QueueState(1, 0)
 
 
 async def test_an_exclusive_consumer_keeps_others_out(place: Place) -> None:
@@ -410,7 +438,7 @@ async def test_closing_consumers_counts_towards_the_limit(place: Place) -> None:
             await consumer.close()
 
         async def dead() -> bool:
-            return await broker.depth(small.dead) == 1
+            return (await broker.state(small.dead)).ready == 1
 
         await eventually(dead)
     async with opened(place, small) as broker:

@@ -125,7 +125,7 @@ async def test_announcements_reach_queues(place: Place) -> None:
             await broker.announce(partial(b"%d" % number))
 
         async def three() -> bool:
-            return await broker.depth(ALL.partials) == 3
+            return (await broker.state(ALL.partials)).ready == 3
 
         await eventually(three)
         consumer = await broker.consume(ALL.partials, prefetch=1, exclusive=True)

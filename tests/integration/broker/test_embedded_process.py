@@ -59,7 +59,7 @@ async def test_what_was_confirmed_survives_kill_9(tmp_path: Path) -> None:
         confirmed += printed.split()
     broker = await EmbeddedBroker.open(path, ALL)
     try:
-        depth = await broker.depth(ALL.work)
+        depth = (await broker.state(ALL.work)).ready
         stored = bodies(await take(await broker.consume(ALL.work, prefetch=depth), depth))
         assert len(stored) == len(set(stored))
         assert {line.encode() for line in confirmed} <= set(stored)
@@ -229,7 +229,7 @@ async def test_closing_finishes_what_was_asked_for(tmp_path: Path) -> None:
     await broker.close()
     await asyncio.gather(*under_way)
     broker = await EmbeddedBroker.open(path, ALL)
-    assert await broker.depth(ALL.work) == 50
+    assert (await broker.state(ALL.work)).ready == 50
     await broker.close()
 
 

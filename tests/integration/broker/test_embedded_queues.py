@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from broker.embedded_file import BrokerFile, Record
-from broker.embedded_queues import Depth, Join, Leave, Operation, Outcome, Publish, Queues, Settle, TurnFailedError
+from broker.embedded_queues import Inspect, Join, Leave, Operation, Outcome, Publish, Queues, Settle, TurnFailedError
 from broker.errors import BrokerFullError, ConsumerRefusedError
+from broker.protocol import QueueState
 from tests.integration.broker.place import topology
 
 LIMIT, MAX_BYTES, MAX_LENGTH = 2, 60, 3
@@ -100,7 +101,7 @@ class QueuesMachine(RuleBasedStateMachine):
     @rule()
     def turn(self) -> None:
         operations, self.waiting = self.waiting, []
-        self.take(self.queues.turn([*operations, *(Depth(name) for name in QUEUES)]))
+        self.take(self.queues.turn([*operations, *(Inspect(name) for name in QUEUES)]))
 
     @precondition(lambda self: self.waiting)
     @rule(point=st.sampled_from(["write", "commit", "answer"]))
@@ -145,7 +146,7 @@ class QueuesMachine(RuleBasedStateMachine):
 
     def take(self, outcome: Outcome) -> None:
         """Note what a turn did, checking each answer and delivery."""
-        depths = {}
+        states = {}
         for operation, answer in outcome.answers:
             match operation:
                 case Publish():
@@ -165,8 +166,8 @@ class QueuesMachine(RuleBasedStateMachine):
                     body = self.in_hand.get(operation.consumer, {}).pop(operation.id, None)
                     if body is not None and not operation.give_back:
                         self.taken[self.queue_of[operation.consumer]].discard(body)
-                case Depth():
-                    depths[operation.queue] = answer
+                case Inspect():
+                    states[operation.queue] = answer
         for consumer, row in outcome.handed:
             queue, body = self.queue_of[consumer], row.record.body
             assert consumer in self.serving[queue]
@@ -176,8 +177,8 @@ class QueuesMachine(RuleBasedStateMachine):
             self.in_hand[consumer][row.id] = body
             assert len(self.in_hand[consumer]) <= self.prefetch[consumer]
         self.settle_up()
-        for name, depth in depths.items():
-            assert depth == len(self.ready(name))
+        for name, state in states.items():
+            assert state == QueueState(len(self.ready(name)), len(self.serving[name]))
         for name in QUEUES:
             handed = [row.record.body for consumer, row in outcome.handed if self.queue_of[consumer] == name]
             if handed and name != DEAD:
@@ -292,9 +293,9 @@ def test_memory_holds_only_what_consumers_hold(tmp_path: Path) -> None:
         for _ in range(20):
             queues.turn([Publish(Record("partials", "receipts", None, "{}", b"x"), (DEAD,)) for _ in range(100)])
     with queues_at(tmp_path) as queues:
-        outcome = queues.turn([Join(1, DEAD, 5, exclusive=False), Depth(DEAD)])
+        outcome = queues.turn([Join(1, DEAD, 5, exclusive=False), Inspect(DEAD)])
         assert len(outcome.handed) == 5
-        assert outcome.answers[-1][1] == 1995
+        assert outcome.answers[-1][1] == QueueState(ready=1995, consumers=1)
 
 
 @pytest.mark.parametrize("count", [1, 63, 64, 65, 200])

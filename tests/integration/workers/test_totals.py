@@ -1,8 +1,12 @@
+import asyncio
 import json
 from typing import Any
 
+from analytics import Tally
+from broker.errors import BrokerUnavailableError
 from broker.exchanges import Queue
-from broker.protocol import Consumer
+from broker.protocol import Consumer, Delivery, Message, QueueState
+from engine import Partial, partial_message, worker_name
 from tests.integration.workers.conftest import NOON, STREAM, Place
 from tests.support import eventually
 
@@ -129,18 +133,17 @@ async def test_a_failing_store_is_waited_out(place: Place) -> None:
 
 
 async def test_a_message_says_no_more_than_its_revision(place: Place) -> None:
-    """A partial that comes in while a publication is being prepared is in all of its messages, or in none."""
+    """A partial that comes in while a publication is under way is in all of its messages, or in none."""
     listener = await place.broker.subscribe("test", {"count": "#", "categories": "#", "metrics": "#"})
     keeper = place.totals(sync_s=1000.0)
-    real = place.broker.depth
+    real = place.broker.announce
 
-    async def slow(queue: Queue) -> int:
-        found = await real(queue)
-        if await place.entries():
+    async def slow(message: Message) -> None:
+        await real(message)
+        if message.exchange == "count" and await place.entries():
             await eventually(lambda: keeper._totals.revision == 1)
-        return found
 
-    place.broker.depth = slow  # type: ignore[method-assign]
+    place.broker.announce = slow  # type: ignore[method-assign]
     async with place.running(keeper.run), place.running(place.worker().run):
         await next_body(listener, "receipts", revision=0)
         await place.publish(place.frame(1))
@@ -152,4 +155,175 @@ async def test_a_message_says_no_more_than_its_revision(place: Place) -> None:
                 assert len(body["stores"]) == body["revision"]
             if body["revision"] == 1 and delivery.routing_key == "receipts.engine":
                 break
+    await listener.close()
+
+
+async def test_the_engine_says_who_works_and_what_waits(place: Place) -> None:
+    """Queues, dead letters, consumers, and each worker's events of the last minute with its share, busiest first."""
+    listener = await place.broker.subscribe("test", {"metrics": "*.engine"})
+    await place.broker.publish(Message(exchange="", routing_key=place.topology.dead.name, body=b"dead"))
+    async with place.running(place.totals().run):
+        body = await next_body(listener, "receipts.engine", deadLetters=1)
+        assert (body["consumers"], body["queueDepth"], body["workers"], body["writers"]) == (0, 0, [], 0)
+        await place.publish(place.frame(1))
+        assert await next_body(listener, "receipts.engine", queueDepth=1)
+        async with place.running(place.worker().run), place.running(place.worker().run):
+            await next_body(listener, "receipts.engine", consumers=2, queueDepth=0, writers=1)
+            await place.publish(place.frame(2, 3))
+            both = Tally(seconds={1: [1, 0, 0]})
+            old = Partial(writer="0123456789abcdef", first=1, last=1, tally=both)  # says no name
+            for _ in range(2):  # one that is announced again counts once
+                await place.broker.announce(partial_message(STREAM.name, old))
+            workers = [
+                {"worker": worker_name(), "events": 3, "share": 0.75},
+                {"worker": "01234567", "events": 1, "share": 0.25},
+            ]
+            assert await next_body(listener, "receipts.engine", workers=workers)
+            place.now += 61
+            assert await next_body(listener, "receipts.engine", workers=[], writers=0, consumers=2)
+    await listener.close()
+
+
+async def test_totals_are_published_while_the_broker_does_not_say_how_queues_are(place: Place) -> None:
+    """A queue that cannot be asked for is unknown; one that does not answer holds nothing up."""
+    listener = await place.broker.subscribe("test", {"metrics": "*.engine"})
+    real = place.broker.state
+    silent = False
+
+    async def state(queue: Queue) -> QueueState:
+        if silent:
+            await asyncio.Event().wait()
+        if queue is place.topology.dead:
+            raise BrokerUnavailableError("says the test")
+        return await real(queue)
+
+    place.broker.state = state  # type: ignore[method-assign]
+    keeper = place.totals()
+    async with place.running(keeper.run):
+        body = await next_body(listener, "receipts.engine", queueDepth=0)
+        assert (body["consumers"], body["deadLetters"]) == (0, None)
+        await keeper.check()
+        silent = True
+        for _ in range(5):
+            await next_body(listener, "receipts.engine")
+    await listener.close()
+
+
+async def test_recent_delays_are_those_of_the_last_minute(place: Place) -> None:
+    """What was slow an hour ago is in the day's delays alone; without receipts there are no recent ones."""
+    listener = await place.broker.subscribe("test", {"metrics": "*.delay", "count": "#"})
+
+    async def said(**expected: Any) -> dict[str, Any]:
+        async for delivery in listener:
+            body: dict[str, Any] = json.loads(delivery.body)
+            if "recent" in body and all(body["recent"][name] == value for name, value in expected.items()):
+                return body
+        raise AssertionError("the subscription ended")
+
+    nothing = {"mean": None, "max": None, "p50": None, "p99": None}
+    async with place.running(place.totals().run), place.running(place.worker().run):
+        assert (await said(seconds=0))["recent"]["connectionDelay"] == nothing
+        frame = place.frame(1)
+        place.now += 20
+        await place.publish(frame)
+        while (body := await said(seconds=20))["connectionDelay"]["mean"] is None:
+            pass
+        assert body["recent"]["connectionDelay"] == body["connectionDelay"]
+        assert body["recent"]["networkDelay"]["mean"] == 20.0
+        place.now += 40
+        await said(seconds=60)
+        place.now += 65
+        frame = place.frame(2)
+        place.now += 2
+        body = await said(networkDelay=nothing)
+        assert body["networkDelay"]["mean"] == 20.0
+        await place.publish(frame)
+        while (body := await said())["recent"]["networkDelay"]["mean"] is None:
+            pass
+        assert (body["recent"]["networkDelay"]["mean"], body["networkDelay"]["mean"]) == (2.0, 11.0)
+    await listener.close()
+
+
+async def minutes(listener: Consumer) -> dict[str, Any]:
+    """The next message about minutes."""
+    return await next_body(listener, "receipts.minutes")
+
+
+async def test_after_a_restart_all_minutes_of_the_day_are_published(place: Place) -> None:
+    """The first message of minutes is complete, with what the checkpoint has and what came after it."""
+    async with place.running(place.totals().run), place.running(place.worker().run):
+        await place.publish(place.frame(1))
+        place.now += 120
+        await place.publish(place.frame(2, 3))
+
+        async def checkpoint() -> bool:
+            head = await place.store.head(STREAM.name)
+            return head is not None and sum(head.offsets.values()) == 2
+
+        await eventually(checkpoint)
+    place.now += 60
+    async with place.running(place.worker().run):
+        await place.publish(place.frame(4))
+
+        async def three() -> bool:
+            return len(await place.entries()) == 3
+
+        await eventually(three)
+    listener = await place.broker.subscribe("test", {"metrics": "*.minutes"})
+    async with place.running(place.totals().run):
+        first = await minutes(listener)
+        assert first["complete"]
+        assert {minute: row["count"] for minute, row in first["received"].items()} == {
+            "12:00": 1,
+            "12:02": 2,
+            "12:03": 1,
+        }
+        assert not (await minutes(listener))["complete"]
+    await listener.close()
+
+
+async def test_minutes_that_went_unheard_are_published_again(place: Place) -> None:
+    """After a publication that failed halfway all minutes are told, not only what changed since."""
+    listener = await place.broker.subscribe("test", {"metrics": "*.minutes"})
+    real = place.broker.announce
+    fail = False
+
+    async def announce(message: Message) -> None:
+        if fail and message.exchange == "metrics":
+            raise BrokerUnavailableError("says the test")
+        await real(message)
+
+    place.broker.announce = announce  # type: ignore[method-assign]
+    keeper = place.totals()
+    async with place.running(keeper.run), place.running(place.worker().run):
+        await next_body(listener, "receipts.minutes", complete=False)
+        fail = True
+        await place.publish(place.frame(1))
+        await eventually(lambda: keeper._troubles and keeper._totals.revision == 1)
+        fail = False
+        while not (body := await minutes(listener))["complete"]:
+            pass
+        assert body["received"]["12:00"]["count"] == 1
+    await listener.close()
+
+
+async def test_what_is_rejected_is_announced_by_its_reason(place: Place) -> None:
+    """Routing key, headers and id of a conflict's announcement; the body is the line as it came."""
+    listener = await place.broker.subscribe("test", {"rejected": "receipts.*"})
+    async with place.running(place.worker().run):
+        await place.publish(place.frame(1))
+        await eventually(place.entries)
+        second = place.frame(1, **{"documentTotal.grossTotal": 99})
+        await place.publish(second)
+        deliveries: list[Delivery] = []
+        async for delivery in listener:
+            deliveries.append(delivery)
+            break
+        (said,) = deliveries
+    assert (said.exchange, said.routing_key, said.body) == ("rejected", "receipts.conflict", second.body.rstrip(b"\n"))
+    assert set(said.headers) == {"reason", "first_seen", "source"}
+    assert said.headers["source"] == second.id
+    assert float(said.headers["first_seen"]) == place.now
+    assert str(said.headers["reason"]).startswith("612:")
+    assert said.message_id
     await listener.close()

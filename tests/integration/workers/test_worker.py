@@ -27,7 +27,7 @@ async def test_frames_are_counted_and_acknowledged(place: Place) -> None:
             return await count(place) == 4
 
         await eventually(four)
-    assert await place.broker.depth(place.topology.work) == 0
+    assert (await place.broker.state(place.topology.work)).ready == 0
     assert (await audit(place.store, STREAM)).listed == []
 
 
@@ -80,7 +80,7 @@ async def test_stopping_gives_unfinished_frames_back(place: Place) -> None:
         stop.set()
 
     async def back() -> bool:
-        return await place.broker.depth(place.topology.work) == 2
+        return (await place.broker.state(place.topology.work)).ready == 2
 
     await eventually(back)
     place.store.failing = set()
@@ -122,7 +122,7 @@ async def test_a_frame_of_a_newer_release_is_held(place: Place) -> None:
         await place.publish(place.frame(2))
 
     async def both() -> bool:
-        return await place.broker.depth(place.topology.work) == 2
+        return (await place.broker.state(place.topology.work)).ready == 2
 
     await eventually(both)
     assert await count(place) == 0
@@ -180,7 +180,7 @@ async def test_a_frame_delivered_again_changes_nothing(place: Place) -> None:
             await place.publish(place.frame(1, 2))
 
         async def done() -> bool:
-            return await place.broker.depth(place.topology.work) == 0 and await count(place) == 2
+            return (await place.broker.state(place.topology.work)).ready == 0 and await count(place) == 2
 
         await eventually(done)
     assert len(await place.entries()) == 1
