@@ -3,6 +3,7 @@
 import ipaddress
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from streams.errors import ConfigurationError
@@ -17,24 +18,36 @@ class DashboardConfig:
     Attributes:
         host: address to listen at.
         port: 0 takes any free one.
-        open: listen beyond loopback although anybody there can see the pages: there is no login yet.
+        open: listen beyond loopback without a login: anybody there can see the pages.
+        users_file: who may log in, see `dashboard.passwords`; without one nobody has to.
+        secret: signs login cookies; empty: a new one at each start, so that people log in again.
         origins: further `host:port` that browsers may have in their address bar, for a reverse proxy.
+        proxy: believe X-Forwarded-For, -Proto and -Host: only behind a reverse proxy that sets them.
+        max_sessions: open pages at once; further ones are told to come back later.
         timezone: of the business day and of the times shown.
         currency: code shown beside amounts.
         locale: how numbers are written, see `dashboard.formats`.
         prefix: path below which all pages are, `` or `/something`.
         receipt_url: where receipts are POSTed to, for the page that has none to show.
+        version: of Tillstream.
+        settings: what the process was told, for the page of the system: (name, value with secrets masked, origin).
     """
 
     host: str = "127.0.0.1"
     port: int = 8050
     open: bool = False
+    users_file: Path | None = None
+    secret: str = field(default="", repr=False)
     origins: tuple[str, ...] = ()
+    proxy: bool = False
+    max_sessions: int = 200
     timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     currency: str = "EUR"
     locale: str = "en"
     prefix: str = ""
     receipt_url: str = "http://127.0.0.1:3000/receipt"
+    version: str = ""
+    settings: tuple[tuple[str, str, str], ...] = ()
 
 
 def check(config: DashboardConfig) -> None:
