@@ -206,14 +206,14 @@ async def test_a_page_that_cannot_be_made_asks_nobody_else_either(
     browser: Browser, dashboard: Dashboard, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug of ours is said in our words; the next visit, if all is well, shows the page."""
-    from dashboard import page as pages
+    from dashboard.pages import today
 
     def broken(*arguments: object) -> None:
         raise ZeroDivisionError
 
     some(publisher)
     with monkeypatch.context() as context:
-        context.setattr(pages, "Page", broken)
+        context.setattr(today, "LivePage", broken)
         page = await browser.new_page()
         hosts: set[str] = set()
         page.on("request", lambda request: hosts.add(request.url.split("/")[2]))

@@ -3,10 +3,18 @@
 import json
 from collections.abc import Mapping
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from dashboard import Feed
+from dashboard import DashboardConfig, Feed
+from dashboard.feed import STALE_AFTER_SECONDS
+from dashboard.formats import Formats
+from dashboard.history import NOTHING_READ, Past
+from dashboard.moments import Moment
 
 DAY = "2026-11-21"
+PARIS = ZoneInfo("Europe/Paris")
+#: 12:40:00 in Paris on that day.
+NOON = 1795261200.0
 
 
 def body(revision: int = 1, *, day: str = DAY, as_of: float = 1795266000.0, **content: Any) -> bytes:
@@ -43,3 +51,18 @@ def feed_of(*messages: tuple[str, str, bytes], clock: Clock | None = None) -> Fe
     for message in messages:
         feed.take(*message)
     return feed
+
+
+def moment_of(
+    feed: Feed, silence: float = 0.0, *, past: Past = NOTHING_READ, config: DashboardConfig | None = None
+) -> Moment:
+    """A look at a feed some seconds after its last message, which came at noon."""
+    config = config or DashboardConfig(timezone=PARIS)
+    return Moment(
+        config=config,
+        formats=Formats(config.locale, config.currency),
+        snapshot=feed.latest,
+        past=past,
+        silence=int(silence) if silence > STALE_AFTER_SECONDS else 0,
+        epoch=NOON + silence,
+    )
