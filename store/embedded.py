@@ -4,7 +4,8 @@ Every write is one transaction with `synchronous=FULL`, so it survives a kill an
 thread writes, another reads, so a read never waits for a write. A second process may open the same file at the same
 time, as `tillstream audit` does.
 
-Not here: threads and transactions (`store.sqlite_thread`), tables and rows (`store.sqlite_tables`).
+Not here: threads and transactions (`store.sqlite_thread`), tables and rows (`store.sqlite_tables`), lists page by page
+(`store.sqlite_lists`).
 """
 
 import asyncio
@@ -29,14 +30,16 @@ from store.protocol import (
     LedgerEntry,
     Owner,
     Rejected,
+    RejectedQuery,
     StoredEvent,
 )
+from store.sqlite_lists import event_page, rejected_item, rejected_page
 from store.sqlite_tables import (
+    categories_to_text,
     insert_statement,
     key_columns,
     make_file,
     make_stream,
-    page,
     select,
     stored_event,
     table_of,
@@ -62,15 +65,28 @@ SELECT writer FROM known WHERE writer IS NOT NULL
 
 @dataclass(frozen=True, slots=True)
 class _EventRow:
-    """An event's columns but for `stored`, and its keys by name."""
+    """An event on its way into its table; its line is its body."""
 
-    id: str
+    event: Event
     frame: str
-    hash: str
-    day: str
-    received: float
-    body: bytes
-    keys: Mapping[str, str]
+    categories: str
+
+    def values(self, stored: float, names: Sequence[str]) -> tuple[Any, ...]:
+        """In the order of `insert_statement`."""
+        one = self.event
+        return (
+            one.id,
+            self.frame,
+            one.hash,
+            one.day,
+            float(one.time),
+            one.amount,
+            self.categories,
+            float(one.received),
+            stored,
+            one.line,
+            *(one.keys.get(name) for name in names),
+        )
 
 
 class EmbeddedStore:
@@ -109,8 +125,7 @@ class EmbeddedStore:
 
     def encode(self, event: Event, frame: str) -> EncodedEvent:
         """An event as a row: its body is its line."""
-        row = _EventRow(event.id, frame, event.hash, event.day, float(event.received), event.line, event.keys)
-        return EncodedEvent(id=event.id, record=row)
+        return EncodedEvent(id=event.id, record=_EventRow(event, frame, categories_to_text(event.categories)))
 
     async def insert_events(self, stream: str, events: Sequence[EncodedEvent], stored: float) -> set[int]:
         """Insert what is not there, all in one transaction; see the protocol."""
@@ -122,10 +137,9 @@ class EmbeddedStore:
             statement = insert_statement(stream, names)
             cursor = connection.cursor()
             taken = set()
-            for index, event in enumerate(events):
-                row: _EventRow = event.record
-                values = (row.id, row.frame, row.hash, row.day, row.received, stored, row.body)
-                cursor.execute(statement, values + tuple(row.keys.get(name) for name in names))
+            for index, encoded in enumerate(events):
+                row: _EventRow = encoded.record
+                cursor.execute(statement, row.values(stored, names))
                 if cursor.rowcount == 0:
                     taken.add(index)
             return taken
@@ -154,10 +168,7 @@ class EmbeddedStore:
 
         def work(connection: sqlite3.Connection) -> list[StoredEvent]:
             names = self._names(connection, stream)
-            end = None if names is None else page(query, names)
-            if names is None or end is None:
-                return []
-            return [stored_event(row, names) for row in connection.execute(select(stream, names, end[0]), end[1])]
+            return [] if names is None else event_page(connection, stream, names, query)
 
         return await self._reader.run(work)
 
@@ -325,19 +336,13 @@ class EmbeddedStore:
         if rows:
             await self._writer.run(work)
 
-    async def rejected(self, stream: str, *, after: str | None = None, limit: int = 100) -> list[Rejected]:
+    async def rejected(self, stream: str, query: RejectedQuery) -> list[Rejected]:
         """A page of rejected items."""
+        return await self._reader.run(lambda connection: rejected_page(connection, stream, query))
 
-        def work(connection: sqlite3.Connection) -> list[Rejected]:
-            rows = connection.execute(
-                "SELECT id, stream, reason, detail, source, body, first_seen FROM rejected "
-                "WHERE stream = ? AND id > ? ORDER BY id LIMIT ?",
-                (stream, after or "", limit),
-            )
-            names = ("id", "stream", "reason", "detail", "source", "body", "first_seen")
-            return [Rejected(**dict(zip(names, row, strict=True))) for row in rows]
-
-        return await self._reader.run(work)
+    async def rejected_item(self, stream: str, id: str) -> Rejected | None:
+        """One rejected item."""
+        return await self._reader.run(lambda connection: rejected_item(connection, stream, id))
 
     async def rejected_count(self, stream: str) -> dict[str, int]:
         """Rejected items by reason."""

@@ -5,8 +5,8 @@ always a unique key: an event's `_id` who owns it, a ledger entry's `_id` and (w
 counted, a head's `_id` (stream and version) who moved the checkpoint on. Conditional updates decide nothing:
 FerretDB's are not atomic.
 
-Not here: connections and errors (`store.mongo_client`), the documents' forms (`store.mongo_records`), and how a
-checkpoint moves on (`store.mongo_checkpoints`).
+Not here: connections and errors (`store.mongo_client`), the documents' forms (`store.mongo_records`), lists page by
+page (`store.mongo_lists`), and how a checkpoint moves on (`store.mongo_checkpoints`).
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from analytics import DayTally
 from store.errors import StoreError
 from store.mongo_checkpoints import CHECKPOINTS, DAYS, MongoCheckpoints
 from store.mongo_client import DUPLICATE_KEY, Collection, collection, describe_bulk, open_client, translated
+from store.mongo_lists import EVENT_ORDER, REJECTED_ORDER, event_page, rejected_page
 from store.mongo_records import (
     RESERVED_NAMES,
     EventRecord,
@@ -35,7 +36,17 @@ from store.mongo_records import (
     stamped,
     stored_event,
 )
-from store.protocol import LEDGER_LIMIT, EncodedEvent, EventQuery, Head, LedgerEntry, Owner, Rejected, StoredEvent
+from store.protocol import (
+    LEDGER_LIMIT,
+    EncodedEvent,
+    EventQuery,
+    Head,
+    LedgerEntry,
+    Owner,
+    Rejected,
+    RejectedQuery,
+    StoredEvent,
+)
 from streams.base import Event
 
 log = structlog.get_logger()
@@ -79,11 +90,11 @@ class MongoStore:
     async def prepare(self, stream: str, key_names: Sequence[str]) -> None:
         """Make the indexes of a stream and of the shared collections; see the protocol.
 
-        Events are indexed by the day, by each key, and by the first key together with the day.
+        Events and rejected items are indexed in the order of lists: events of all days and for each key, rejected
+        items of a stream and for each reason.
         """
         if stream in (LEDGER, CHECKPOINTS, DAYS, REJECTED) or RESERVED_NAMES & set(key_names):
             raise ValueError(f"a stream's name or key name is taken by the store itself: {stream}, {key_names}")
-        queries = [("day",), *((name,) for name in key_names), *((name, "day") for name in key_names[:1])]
         indexes = {LEDGER: [_index("stream", "writer", "seq", unique=True)]}
         with translated("prepare the store"):
             scans = await self._scans()
@@ -92,8 +103,8 @@ class MongoStore:
             indexes[LEDGER].append(_index("stream", "kept", "at"))
             indexes[CHECKPOINTS] = [_index("stream", "version")]
             indexes[DAYS] = [_index("stream", "at")]
-            indexes[REJECTED] = [_index("stream", "_id"), _index("stream", "reason")]
-            indexes[stream] = [_index(*names, "_id") for names in queries]
+            indexes[REJECTED] = [_index("stream", *REJECTED_ORDER), _index("stream", "reason", *REJECTED_ORDER)]
+            indexes[stream] = [_index(*EVENT_ORDER), *(_index(name, *EVENT_ORDER) for name in key_names)]
         for name, models in indexes.items():
             await self._make_indexes(name, models)
 
@@ -172,16 +183,8 @@ class MongoStore:
 
     async def events(self, stream: str, query: EventQuery) -> list[StoredEvent]:
         """A page of stored events."""
-        conditions: dict[str, Any] = dict(query.keys)
-        if query.day is not None:
-            conditions["day"] = query.day
-        if query.after is not None:
-            conditions["_id"] = {"$gt": query.after}
         with translated(f"list events of {stream}"):
-            found = (
-                await self._collection(stream).find(conditions).sort("_id", ASCENDING).limit(query.limit).to_list(None)
-            )
-        return [stored_event(one) for one in found]
+            return [stored_event(one) for one in await event_page(self._collection(stream), query)]
 
     async def scan_events(self, stream: str) -> AsyncIterator[StoredEvent]:
         """All stored events, in no order."""
@@ -291,14 +294,16 @@ class MongoStore:
                 if any(not _id_taken(error) for error in _write_errors(exc)):
                     raise
 
-    async def rejected(self, stream: str, *, after: str | None = None, limit: int = 100) -> list[Rejected]:
+    async def rejected(self, stream: str, query: RejectedQuery) -> list[Rejected]:
         """A page of rejected items."""
-        conditions: dict[str, Any] = {"stream": stream}
-        if after is not None:
-            conditions["_id"] = {"$gt": after}
         with translated(f"list what {stream} rejected"):
-            found = await self._collection(REJECTED).find(conditions).sort("_id", ASCENDING).limit(limit).to_list(None)
-        return [rejected_of(one) for one in found]
+            return [rejected_of(one) for one in await rejected_page(self._collection(REJECTED), stream, query)]
+
+    async def rejected_item(self, stream: str, id: str) -> Rejected | None:
+        """One rejected item."""
+        with translated(f"read an item that {stream} rejected"):
+            found = await self._collection(REJECTED).find_one({"_id": id})
+        return None if found is None or found["stream"] != stream else rejected_of(found)
 
     async def rejected_count(self, stream: str) -> dict[str, int]:
         """Rejected items by reason."""

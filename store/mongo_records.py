@@ -12,6 +12,7 @@ from typing import Any
 import bson
 import msgspec
 from bson.errors import BSONError
+from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 
 from analytics import encode_tally
@@ -20,7 +21,9 @@ from store.protocol import Head, LedgerEntry, Rejected, StoredEvent
 from streams.base import Event
 
 #: Names at the top of an event's document that a stream's key must not have.
-RESERVED_NAMES = frozenset({"_id", "frame", "hash", "day", "received", "stored", "event", "raw"})
+RESERVED_NAMES = frozenset(
+    {"_id", "frame", "hash", "day", "time", "amount", "categories", "received", "stored", "event", "raw"}
+)
 #: A larger document is stored as its line: MongoDB takes 16 MiB, and BSON may be many times as long as its JSON.
 _DOCUMENT_MAX_BYTES = 8 * 1024**2
 #: A deeper document is stored as its line: MongoDB takes 100 levels, ours around it included.
@@ -78,6 +81,9 @@ def _top(event: Event, frame: str) -> dict[str, Any]:
         "frame": frame,
         "hash": event.hash,
         "day": event.day,
+        "time": float(event.time),
+        "amount": Int64(event.amount),
+        "categories": list(event.categories),
         **event.keys,
         "received": float(event.received),
     }
@@ -109,9 +115,9 @@ def stored_event(document: Mapping[str, Any]) -> StoredEvent:
         frame=document["frame"],
         hash=document["hash"],
         day=document["day"],
-        time=0.0,
-        amount=0,
-        categories=(),
+        time=document["time"],
+        amount=int(document["amount"]),
+        categories=tuple(document["categories"]),
         keys={name: value for name, value in document.items() if name not in RESERVED_NAMES},
         received=document["received"],
         stored=document["stored"],

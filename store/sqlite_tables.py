@@ -1,7 +1,7 @@
 """Tables of the embedded store, and events to and from their rows. Runs inside a `store.sqlite_thread`.
 
 Each stream has a table of its own, with one column for each of its keys. The version of all this is SQLite's
-`user_version`; a newer one is refused, never guessed at.
+`user_version`; another one is refused, never guessed at. Not here: lists and their order (`store.sqlite_lists`).
 """
 
 import re
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import StoreDataError, StoreUnavailableError
-from store.protocol import EventQuery, StoredEvent
+from store.protocol import StoredEvent
 from store.sqlite_thread import connect, translate
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger (
     frame TEXT PRIMARY KEY, stream TEXT NOT NULL, writer TEXT NOT NULL, seq INTEGER NOT NULL, tally TEXT,
@@ -30,26 +30,42 @@ CREATE TABLE IF NOT EXISTS rejected (
     id TEXT PRIMARY KEY, stream TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, source TEXT NOT NULL,
     body BLOB NOT NULL, first_seen REAL NOT NULL
 );
-CREATE INDEX IF NOT EXISTS rejected_stream ON rejected (stream, id);
-CREATE INDEX IF NOT EXISTS rejected_reason ON rejected (stream, reason);
+CREATE INDEX IF NOT EXISTS rejected_newest ON rejected (stream, first_seen, id);
+CREATE INDEX IF NOT EXISTS rejected_reason ON rejected (stream, reason, first_seen, id);
 """
 #: Columns of every stream's table, before those of its keys.
-_COLUMNS = ("id", "frame", "hash", "day", "received", "stored", "body")
+_COLUMNS = {
+    "id": "TEXT PRIMARY KEY",
+    "frame": "TEXT NOT NULL",
+    "hash": "TEXT NOT NULL",
+    "day": "TEXT NOT NULL",
+    "time": "REAL NOT NULL",
+    "amount": "INTEGER NOT NULL",
+    "categories": "TEXT NOT NULL",
+    "received": "REAL NOT NULL",
+    "stored": "REAL NOT NULL",
+    "body": "BLOB NOT NULL",
+}
 _KEY = "key_"
+#: Stands before, between and after the names in the column `categories`, and is escaped within them.
+_SEPARATOR = "\n"
+_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\0": "\\0"})
+_ESCAPED = re.compile(r"\\(.)")
+_MEANINGS = {"\\": "\\", "n": "\n", "0": "\0"}
 
 
 def make_file(name: str) -> Path:
     """Make a file and its tables if they are not there; its absolute path. Raises StoreError, and its branch
-    StoreDataError for a newer file."""
+    StoreDataError for a file of another version."""
     path = Path(name).expanduser().absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = connect(path)
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version > SCHEMA_VERSION:
-                raise StoreDataError(f"{path} is of version {version}, this release reads up to {SCHEMA_VERSION}")
-            if version < SCHEMA_VERSION:
+            if version not in (0, SCHEMA_VERSION):
+                raise StoreDataError(f"{path} is of version {version}, this release reads version {SCHEMA_VERSION}")
+            if version == 0:
                 connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         finally:
             connection.close()
@@ -63,27 +79,33 @@ def make_file(name: str) -> Path:
 def make_stream(connection: sqlite3.Connection, stream: str, key_names: Sequence[str]) -> None:
     """Make a stream's table, missing key columns, and the indexes for its queries."""
     table = table_of(stream)
-    connection.execute(
-        f"CREATE TABLE IF NOT EXISTS {table} (id TEXT PRIMARY KEY, frame TEXT NOT NULL, hash TEXT NOT NULL, "
-        "day TEXT NOT NULL, received REAL NOT NULL, stored REAL NOT NULL, body BLOB NOT NULL)"
-    )
+    columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
     there = key_columns(connection, stream) or ()
     for name in key_names:
-        column = f"{_KEY}{_checked(name)}"
+        column = key_column(name)
         if name not in there:
             connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} TEXT")
-        # The first key is the one that is asked for together with a day.
-        indexed = {"": f"{column}, id", "_day": f"{column}, day, id"} if name == key_names[0] else {"": f"{column}, id"}
-        for suffix, columns in indexed.items():
-            connection.execute(
-                f"CREATE INDEX IF NOT EXISTS {table}_{column}{suffix} ON {table} ({columns}) WHERE {column} IS NOT NULL"
-            )
-    connection.execute(f"CREATE INDEX IF NOT EXISTS {table}_day ON {table} (day, id)")
+        connection.execute(
+            f"CREATE INDEX IF NOT EXISTS {list_index(stream, name)} ON {table} ({column}, day, time, id) "
+            f"WHERE {column} IS NOT NULL"
+        )
+    connection.execute(f"CREATE INDEX IF NOT EXISTS {list_index(stream)} ON {table} (day, time, id)")
 
 
 def table_of(stream: str) -> str:
     """The name of a stream's table. Raises ValueError for a name that cannot be part of SQL."""
     return f"events_{_checked(stream)}"
+
+
+def key_column(name: str) -> str:
+    """The name of a key's column. Raises ValueError for a name that cannot be part of SQL."""
+    return f"{_KEY}{_checked(name)}"
+
+
+def list_index(stream: str, key: str | None = None) -> str:
+    """The name of the index in which a stream's events, or those that have a key, are in the order of lists."""
+    return f"{table_of(stream)}_newest" if key is None else f"{table_of(stream)}_{key_column(key)}_newest"
 
 
 def _checked(name: str) -> str:
@@ -113,26 +135,26 @@ def select(stream: str, names: Sequence[str], rest: str) -> str:
     return f"SELECT {', '.join(columns)} FROM {table_of(stream)} {rest}"  # noqa: S608 - names are checked
 
 
-def page(query: EventQuery, names: Sequence[str]) -> tuple[str, list[Any]] | None:
-    """The end of a SELECT for a query and its values; None when it asks for a key that no event has."""
-    conditions, values = [], []
-    for name, value in query.keys.items():
-        if name not in names:
-            return None
-        conditions.append(f"{_KEY}{name} = ?")
-        values.append(value)
-    if query.day is not None:
-        # The plus keeps SQLite from choosing the day's index, which is the long way round for a single key.
-        conditions.append("+day = ?" if query.keys and names[0] not in query.keys else "day = ?")
-        values.append(query.day)
-    if query.after is not None:
-        conditions.append("id > ?")
-        values.append(query.after)
-    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-    return f"{where}ORDER BY id LIMIT ?", [*values, query.limit]
+def categories_to_text(categories: Sequence[str]) -> str:
+    """Names as one text, in which `category_to_find` is found for exactly these names; they may hold anything."""
+    return "".join((_SEPARATOR, *(one.translate(_ESCAPES) + _SEPARATOR for one in categories))) if categories else ""
+
+
+def category_to_find(category: str) -> str:
+    """What a text of `categories_to_text` holds if this name is one of them."""
+    return f"{_SEPARATOR}{category.translate(_ESCAPES)}{_SEPARATOR}"
+
+
+def categories_from_text(text: str) -> tuple[str, ...]:
+    """Read what `categories_to_text` wrote."""
+    names = text[1:-1].split(_SEPARATOR) if text else []
+    return tuple(_ESCAPED.sub(lambda found: _MEANINGS[found[1]], one) if "\\" in one else one for one in names)
 
 
 def stored_event(row: Sequence[Any], names: Sequence[str]) -> StoredEvent:
     """Read a row of `select`."""
-    keys = {name: value for name, value in zip(names, row[8:], strict=True) if value is not None}
-    return StoredEvent(**dict(zip(_COLUMNS, row[1:8], strict=True)), keys=keys, time=0.0, amount=0, categories=())
+    end = len(_COLUMNS) + 1
+    values = dict(zip(_COLUMNS, row[1:end], strict=True))
+    values["categories"] = categories_from_text(values["categories"])
+    keys = {name: value for name, value in zip(names, row[end:], strict=True) if value is not None}
+    return StoredEvent(**values, keys=keys)

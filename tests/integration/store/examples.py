@@ -74,8 +74,21 @@ def entry(
     return LedgerEntry(frame=id or frame(), stream=stream, writer=writer, seq=seq, tally=tally(count), at=at)
 
 
-def rejected(id: str, *, reason: str = "invalid", stream: str = STREAM, detail: str = "$.lines: missing") -> Rejected:
+def rejected(
+    id: str,
+    *,
+    reason: str = "invalid",
+    stream: str = STREAM,
+    detail: str = "$.lines: missing",
+    first_seen: float = 1000.5,
+) -> Rejected:
     """A rejected item whose bytes are no text."""
     return Rejected(
-        id=id, stream=stream, reason=reason, detail=detail, source=frame(), body=b'{"lines":\xff\0', first_seen=1000.5
+        id=id,
+        stream=stream,
+        reason=reason,
+        detail=detail,
+        source=frame(),
+        body=b'{"lines":\xff\0',
+        first_seen=first_seen,
     )

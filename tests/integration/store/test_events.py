@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from store import EventQuery, Owner, Store
-from tests.integration.store.examples import DAY, KEY_NAMES, STREAM, event, frame
+from tests.integration.store.examples import DAY, STREAM, event, frame
 
 #: JSON that databases find hard to keep.
 AWKWARD_FIELDS: list[dict[str, Any]] = [
@@ -29,15 +29,21 @@ AWKWARD_FIELDS: list[dict[str, Any]] = [
 
 
 async def test_a_stored_event_comes_back_as_it_was(store: Store) -> None:
-    """Identity, owner, hash, day, keys, times and body survive."""
-    one, owner = (
-        event(keys={"store": "612", "customer": "85320"}, fields={"total": 12.34, "lines": [{"n": 1}]}),
-        frame(),
+    """Identity, owner, hash, day, amount, categories, keys, times and body survive."""
+    keys = {"store": "612", "customer": "85320"}
+    one = event(
+        keys=keys,
+        fields={"total": 12.34, "lines": [{"n": 1}]},
+        time=1763722799.0,
+        amount=-(2**40),
+        categories=["b", "a"],
     )
+    owner = frame()
     assert await store.insert_events(STREAM, [store.encode(one, owner)], 1763722801.5) == set()
     found = await store.event(STREAM, one.id)
     assert found is not None
     assert (found.id, found.frame, found.hash, found.day) == (one.id, owner, one.hash, DAY)
+    assert (found.time, found.amount, found.categories) == (1763722799.0, -(2**40), ("b", "a"))
     assert dict(found.keys) == one.keys
     assert (found.received, found.stored) == (one.received, 1763722801.5)
     assert msgspec.json.decode(found.body) == msgspec.json.decode(one.line)
@@ -176,49 +182,6 @@ async def test_what_one_connection_stored_another_sees(store: Store, other: Stor
         one = event()
         await store.insert_events(STREAM, [store.encode(one, frame())], 1.0)
         assert await other.event(STREAM, one.id) is not None
-
-
-async def _pages(store: Store, **conditions: object) -> list[str]:
-    """The ids of all pages of three events."""
-    ids: list[str] = []
-    after = None
-    while True:
-        page = await store.events(STREAM, EventQuery(limit=3, after=after, **conditions))  # type: ignore[arg-type]
-        assert len(page) <= 3
-        if not page:
-            return ids
-        ids += [one.id for one in page]
-        after = ids[-1]
-
-
-async def test_events_are_paged_in_order_by_every_key(store: Store) -> None:
-    """By day, by each key, by several at once, and all of them."""
-    days, shops, customers = (DAY, "2026-11-22"), ("1", "2", "3"), ("x.y", "$z")
-    events = [
-        event(day=day, keys={"store": shop, "customer": customer} if customer else {"store": shop})
-        for _ in range(3)
-        for day in days
-        for shop in shops
-        for customer in (*customers, None)
-    ]
-    await store.insert_events(STREAM, [store.encode(one, frame()) for one in reversed(events)], 1.0)
-    assert await _pages(store) == sorted(one.id for one in events)
-    for day in (*days, None):
-        for shop in (*shops, None):
-            for customer in (*customers, None):
-                keys = {name: value for name, value in zip(KEY_NAMES, (shop, customer), strict=True) if value}
-                wanted = [one.id for one in events if day in (one.day, None) and keys.items() <= dict(one.keys).items()]
-                assert await _pages(store, day=day, keys=keys) == sorted(wanted)
-    assert await _pages(store, keys={"store": "unknown"}) == []
-    assert await _pages(store, keys={"nosuchkey": "1"}) == []
-
-
-async def test_a_page_goes_on_after_an_id_that_is_not_there(store: Store) -> None:
-    """`after` is a place in the order, not an event."""
-    for name in "ace":
-        await store.insert_events(STREAM, [store.encode(event(name), frame())], 1.0)
-    assert [one.id for one in await store.events(STREAM, EventQuery(after="b"))] == ["c", "e"]
-    assert await store.events(STREAM, EventQuery(after="e")) == []
 
 
 async def test_a_scan_gives_every_event_once(store: Store) -> None:

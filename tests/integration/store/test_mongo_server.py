@@ -9,6 +9,7 @@ import pytest
 import store as stores
 from store import StoreError, StoreUnavailableError
 from store.mongo import MongoStore
+from store.mongo_client import Collection
 from tests.integration.store.examples import KEY_NAMES, STREAM, entry, event, frame
 from tests.servers.ferret import FerretServer
 from tests.support import eventually, free_port
@@ -110,8 +111,12 @@ async def test_inserting_does_not_hold_up_the_event_loop(ferret: FerretServer) -
     await store.close()
 
 
+async def _indexes(items: Collection) -> set[tuple[str, ...]]:
+    return {tuple(name for name, _ in one["key"]) for one in (await items.index_information()).values()}
+
+
 async def test_queries_get_their_indexes_where_the_server_uses_them(ferret: FerretServer) -> None:
-    """The day, each key, the first key with the day; a server that scans anyway has only the ledger's unique one."""
+    """In the order of lists: all, each key, each reason; a server that scans anyway has the ledger's alone."""
     url = ferret.database()
     store = await stores.connect(url)
     assert isinstance(store, MongoStore)
@@ -123,18 +128,23 @@ async def test_queries_get_their_indexes_where_the_server_uses_them(ferret: Ferr
 
     store._scans_filters = False  # as MongoDB would answer
     await store.prepare(STREAM, KEY_NAMES)
-    found = {tuple(name for name, _ in one["key"]) for one in (await database[STREAM].index_information()).values()}
-    assert found == {
+    assert await _indexes(database[STREAM]) == {
         ("_id",),
-        ("day", "_id"),
-        ("store", "_id"),
-        ("store", "day", "_id"),
-        ("customer", "_id"),
+        ("day", "time", "_id"),
+        ("store", "day", "time", "_id"),
+        ("customer", "day", "time", "_id"),
+    }
+    assert await _indexes(database["rejected"]) == {
+        ("_id",),
+        ("stream", "first_seen", "_id"),
+        ("stream", "reason", "first_seen", "_id"),
     }
     await store.close()
 
 
-@pytest.mark.parametrize(("stream", "key"), [("ledger", "store"), (STREAM, "frame"), (STREAM, "_id")])
+@pytest.mark.parametrize(
+    ("stream", "key"), [("ledger", "store"), (STREAM, "frame"), (STREAM, "_id"), (STREAM, "amount")]
+)
 async def test_names_that_the_store_needs_itself_are_refused(ferret: FerretServer, stream: str, key: str) -> None:
     """A stream or key must not overwrite what the store keeps."""
     store = await stores.connect(ferret.database())

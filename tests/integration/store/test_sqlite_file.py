@@ -1,6 +1,7 @@
 """What only a file can show: kills, second processes, locks, full disks, newer releases."""
 
 import asyncio
+import dataclasses
 import signal
 import sqlite3
 import subprocess
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import store as stores
-from store import EventQuery, StoreDataError, StoreError, StoreUnavailableError
-from tests.integration.store.examples import KEY_NAMES, STREAM, entry, event, frame
+from store import EventQuery, StoreDataError, StoreError, StoreUnavailableError, sqlite_lists
+from tests.integration.store.examples import DAY, KEY_NAMES, STREAM, entry, event, frame
 from tests.support import eventually
 
 #: Writes events `0`, `1`, … one call after another, and says each id once its call returned.
@@ -187,15 +188,51 @@ async def test_a_write_that_fails_half_way_leaves_nothing(tmp_path: Path) -> Non
     await store.close()
 
 
-async def test_a_file_of_a_newer_release_is_refused(tmp_path: Path) -> None:
-    """Never guessed at."""
+@pytest.mark.parametrize("version", [1, 999])
+async def test_a_file_of_another_release_is_refused(tmp_path: Path, version: int) -> None:
+    """Never guessed at, and left as it is."""
     path = tmp_path / "store.db"
     await (await stores.connect(f"sqlite:{path}")).close()
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 999")
+        connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
-    with pytest.raises(StoreDataError, match="version 999"):
+    with pytest.raises(StoreDataError, match=rf"store\.db is of version {version}, this release reads version 2$"):
         await stores.connect(f"sqlite:{path}")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        EventQuery(),
+        EventQuery(day=DAY),
+        EventQuery(keys={"store": "1"}),
+        EventQuery(keys={"store": "1"}, day=DAY),
+        EventQuery(keys={"store": "1", "customer": "2"}, category="Pain", at_least=1),
+    ],
+    ids=lambda query: ",".join([*query.keys, query.day or "all days"]),
+)
+@pytest.mark.parametrize("behind", [False, True])
+async def test_a_page_is_read_from_an_index_in_its_order(tmp_path: Path, query: EventQuery, behind: bool) -> None:
+    """By a search where there is something to search for, and nothing is sorted."""
+    path = tmp_path / "store.db"
+    store = await stores.connect(f"sqlite:{path}")
+    await store.prepare(STREAM, KEY_NAMES)
+    await store.insert_events(STREAM, [store.encode(event("x"), frame())], 1.0)
+    await store.close()
+    asked: list[str] = []
+    connection = sqlite3.connect(path)
+    connection.set_trace_callback(asked.append)
+    sqlite_lists.event_page(connection, STREAM, KEY_NAMES, dataclasses.replace(query, after="x" if behind else None))
+    connection.set_trace_callback(None)
+    plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {asked[-1]}"))
+    connection.close()
+    assert "TEMP B-TREE" not in plan
+    assert ("SEARCH" in plan) == (behind or query != EventQuery())
+    if behind:
+        assert "time" in plan
+    for name in query.keys:
+        assert name == "customer" or f"key_{name}=?" in plan or len(query.keys) > 1
+    assert ("day=?" in plan) == (query.day is not None)
 
 
 async def test_a_tally_of_a_newer_release_is_refused(tmp_path: Path) -> None:

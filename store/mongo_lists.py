@@ -1,0 +1,77 @@
+"""Lists of the store on MongoDB, page by page, newest first.
+
+The place of the last item of the page before cuts what is behind it into stretches (for events: the same second of the
+same day, earlier that day, the days before). Each is one range of an index, read backwards until the page is full; one
+condition for all of them would make the server read its way to the place again for every page.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pymongo import DESCENDING
+
+from store.mongo_client import Collection
+from store.protocol import EventQuery, RejectedQuery
+
+#: The orders of lists, each from last to first; the ends of their indexes.
+EVENT_ORDER = ("day", "time", "_id")
+REJECTED_ORDER = ("first_seen", "_id")
+_Conditions = dict[str, Any]
+
+
+async def event_page(events: Collection, query: EventQuery) -> list[dict[str, Any]]:
+    """Documents of a page of events. Raises what the driver raises."""
+    asked: _Conditions = dict(query.keys)
+    if query.day is not None:
+        asked["day"] = query.day
+    if query.category is not None:
+        asked["categories"] = query.category
+    if amount := _range(query.at_least, query.at_most, "$lte"):
+        asked["amount"] = amount
+    stretches: list[_Conditions] = [{}]
+    if query.after is not None:
+        place = await events.find_one({"_id": query.after}, dict.fromkeys(EVENT_ORDER, True))
+        stretches = _behind(place, EVENT_ORDER)
+        if place and query.day is not None:  # a stretch of other days would be read in vain
+            stretches = stretches[:-1] if query.day == place["day"] else stretches[-1:]
+    return await _page(events, asked, stretches, EVENT_ORDER, query.limit)
+
+
+async def rejected_page(rejected: Collection, stream: str, query: RejectedQuery) -> list[dict[str, Any]]:
+    """Documents of a page of what a stream rejected. Raises what the driver raises."""
+    asked: _Conditions = {"stream": stream}
+    if query.reason is not None:
+        asked["reason"] = query.reason
+    if seen := _range(query.since, query.before, "$lt"):
+        asked["first_seen"] = seen
+    stretches: list[_Conditions] = [{}]
+    if query.after is not None:
+        place = await rejected.find_one({"_id": query.after}, {"stream": True, **dict.fromkeys(REJECTED_ORDER, True)})
+        stretches = _behind(place if place and place["stream"] == stream else None, REJECTED_ORDER)
+    return await _page(rejected, asked, stretches, REJECTED_ORDER, query.limit)
+
+
+def _range(low: float | None, high: float | None, below: str) -> _Conditions:
+    return {name: value for name, value in (("$gte", low), (below, high)) if value is not None}
+
+
+def _behind(place: _Conditions | None, order: Sequence[str]) -> list[_Conditions]:
+    """The stretches behind a place: equal to it in all but the last of the order and below it there, and so on."""
+    if place is None:
+        return []
+    return [
+        {**{name: place[name] for name in order[:count]}, order[count]: {"$lt": place[order[count]]}}
+        for count in reversed(range(len(order)))
+    ]
+
+
+async def _page(
+    items: Collection, asked: _Conditions, stretches: Sequence[_Conditions], order: Sequence[str], limit: int
+) -> list[dict[str, Any]]:
+    sort = [(name, DESCENDING) for name in order]
+    found: list[dict[str, Any]] = []
+    for stretch in stretches:
+        if len(found) < limit:  # to ask for a limit of 0 is to ask for all
+            cursor = items.find({"$and": [asked, stretch]} if stretch else asked).sort(sort)
+            found += await cursor.limit(limit - len(found)).to_list(None)
+    return found
