@@ -6,6 +6,7 @@ never tested.
 - `bench.main`: the command, the table, the JSON
 - `bench.servers`: RabbitMQ, FerretDB and our processes
 - `bench.load`: receipts over HTTP, by wrk
-- `bench.post`, `bench.flush`, `bench.memory`: what is measured
+- `bench.sessions`: the dashboard's pages as browsers without eyes
+- `bench.post`, `bench.flush`, `bench.memory`, `bench.dashboard`: what is measured
 - `bench.bare`, `bench.drain`: the processes that we are compared with, or that stand behind us
 """

@@ -10,20 +10,25 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench import flush, memory, post
+from bench import dashboard, flush, memory, post
 from bench.results import Comparison
 from runtime import configure_logging
 from streams import TillstreamError
 
 
 def command(
-    only: Annotated[list[str] | None, typer.Option(help="Run just these: post, ndjson, flush, memory.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Run just these: post, ndjson, flush, memory, dashboard.")
+    ] = None,
     rounds: Annotated[int, typer.Option(help="Rounds of each comparison; the ratio is their median.", min=1)] = 3,
     seconds: Annotated[float, typer.Option(help="Length of a measurement over HTTP.", min=1)] = 8.0,
     frames: Annotated[int, typer.Option(help="Frames of 500 receipts that a worker stores in a round.", min=4)] = 40,
     receipts: Annotated[
         int, typer.Option(help="Receipts that pass by in `memory`; it runs only if asked for.")
     ] = 1_000_000,
+    sessions: Annotated[int, typer.Option(help="Pages open in `dashboard`; it runs only if asked for.", min=1)] = 20,
+    minutes: Annotated[float, typer.Option(help="Length of `dashboard`.", min=0.1)] = 1.0,
+    rate: Annotated[float, typer.Option(help="Receipts a second in `dashboard`.", min=0.1)] = 200.0,
     to: Annotated[Path | None, typer.Option("--json", help="Write the results there, too.")] = None,
 ) -> None:
     """Measure ours against its bare counterpart, in turns, on RabbitMQ and FerretDB of the test suite; needs wrk."""
@@ -34,7 +39,7 @@ def command(
         "flush": lambda: flush.flush(rounds, frames),
     }
     chosen = only or list(comparisons)
-    unknown = set(chosen) - {*comparisons, "memory"}
+    unknown = set(chosen) - {*comparisons, "memory", "dashboard"}
     if unknown:
         raise typer.BadParameter(f"there is no benchmark {', '.join(sorted(unknown))}")
     results: dict[str, Any] = {}
@@ -42,6 +47,8 @@ def command(
     for name in chosen:
         if name == "memory":
             results[name] = memory.memory(receipts)
+        elif name == "dashboard":
+            results[name] = dashboard.dashboard(dashboard.Size(sessions=sessions, seconds=minutes * 60, rate=rate))
         else:
             found = comparisons[name]()
             results[name] = found.as_dict()
@@ -58,6 +65,8 @@ def command(
     print(json.dumps(results, indent=2))
     if to is not None:
         to.write_text(json.dumps(results, indent=2) + "\n")
+    if late := results.get("dashboard", {}).get("late"):
+        sys.exit(f"error: not updated for more than {dashboard.GAP_LIMIT_SECONDS:g} s: {', '.join(late)}")
 
 
 def main() -> None:
