@@ -42,6 +42,7 @@ class LivePage:
         path: of the page, below the prefix; see `frame.NAVIGATION`.
         texts: see `Texts`; `stamp` and `notice` are added here.
         parts: name → part.
+        styles: rules for these panes, besides those that all panes have.
     """
 
     def __init__(
@@ -53,11 +54,12 @@ class LivePage:
         heading: str,
         texts: Texts,
         parts: Mapping[str, Part] | None = None,
+        styles: str = "",
     ) -> None:
         self._moments = pages.moments
         self._make = texts
         self._shown = self._texts()
-        self._panes = {name: text_pane(text) for name, text in self._shown.items()}
+        self._panes = {name: text_pane(text, styles) for name, text in self._shown.items()}
         self._parts = dict(parts or {})
         self.template = pn.Template(template(file))
         for name, pane in self._panes.items():
@@ -108,10 +110,13 @@ def argument(name: str) -> str:
     return bytes(values[0]).decode("utf-8", "replace") if values else ""
 
 
-def text_pane(text: str) -> Any:
-    """A pane of HTML of ours."""
+def text_pane(text: str, styles: str = "") -> Any:
+    """A pane of HTML of ours, with rules of its own after those that all panes have."""
     return pn.pane.HTML(  # type: ignore[no-untyped-call]
-        text, stylesheets=[theme.PANE_CSS], sizing_mode="stretch_width", margin=0
+        text,
+        stylesheets=[theme.PANE_CSS, styles] if styles else [theme.PANE_CSS],
+        sizing_mode="stretch_width",
+        margin=0,
     )
 
 
