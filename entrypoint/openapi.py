@@ -325,12 +325,16 @@ def _paths() -> dict[str, Any]:
         "200": _answer("Exact as of the request.", _ref("Totals")),
         **_problems(INVALID_QUERY, UNAUTHORIZED, STORE_UNAVAILABLE),
     }
+    bound = {"type": "string", "pattern": r"^-?[0-9]{1,10}(\.[0-9]{1,4})?$", "examples": ["12.50"]}
     filters = [
         _query("day", "Business day.", {"type": "string", "format": "date"}),
         _query("store", "storeID."),
         _query("terminal", "terminalID."),
         _query("customer", "customerID."),
         _query("receipt", "cashReceiptID."),
+        _query("category", "productCategoryName of at least one line, exactly."),
+        _query("min", "The least `documentTotal.grossTotal`, as a decimal number.", bound),
+        _query("max", "The greatest `documentTotal.grossTotal`, as a decimal number.", bound),
         _query("after", "`next` of the page before."),
         _query("limit", "Receipts on a page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
     ]
@@ -343,10 +347,13 @@ def _paths() -> dict[str, Any]:
                 "Reading",
                 "List stored receipts",
                 {
-                    "200": _answer("A page, in the order of their ids.", _ref("StoredReceipts")),
+                    "200": _answer("A page, newest first.", _ref("StoredReceipts")),
                     **_problems(INVALID_QUERY, UNAUTHORIZED, STORE_UNAVAILABLE),
                 },
-                description="All filters that are given must hold.",
+                description=(
+                    "All filters that are given must hold. Newest first: by business day, then by the receipts' own "
+                    "time, then by id."
+                ),
                 parameters=filters,
                 **token,
             ),

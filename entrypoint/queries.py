@@ -23,6 +23,8 @@ MAX_LIMIT = 1000
 #: A store that takes longer than this to answer a question is not there.
 _READ_SECONDS = 30.0
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+#: An amount as people write it; none is beyond 10^9.
+_AMOUNT = re.compile(r"(-?)([0-9]{1,10})(?:\.([0-9]{1,4}))?")
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -38,7 +40,7 @@ class Queries:
         self._store = store
         self._stream = stream
         self._totals_reader = totals_reader
-        self._parameters = ("day", *stream.key_names, "after", "limit")
+        self._parameters = ("day", *stream.key_names, "category", "min", "max", "after", "limit")
 
     async def totals(self, request: web.BaseRequest) -> web.Response:
         """`/totals` and `/totals/{day}`."""
@@ -62,14 +64,22 @@ class Queries:
         """`/receipts?…`: one more than the page is asked for, so that `next` is there only if there is more."""
         given = self._check_parameters(request, self._parameters)
         limit = _limit(given.get("limit"))
+        low, high = _amount("min", given.get("min")), _amount("max", given.get("max"))
+        if low is not None and high is not None and low > high:
+            raise ProblemError(INVALID_QUERY, f"min is above max: {given['min']} and {given['max']}")
         query = EventQuery(
             day=_day(given["day"]) if "day" in given else None,
             keys={name: given[name] for name in self._stream.key_names if name in given},
+            category=given.get("category"),
+            at_least=low,
+            at_most=high,
             after=given.get("after"),
             limit=limit + 1,
         )
         async with _time_limit():
             found = await self._store.events(self._stream.name, query)
+            if not found and query.after is not None:
+                await self._check_place(query.after)
         page = found[:limit]
         return _json(
             {
@@ -77,6 +87,11 @@ class Queries:
                 "next": page[-1].id if len(found) > limit else None,
             }
         )
+
+    async def _check_place(self, after: str) -> None:
+        """An empty page is the end of the list only if its place is one: events never go away."""
+        if await self._store.event(self._stream.name, after) is None:
+            raise ProblemError(INVALID_QUERY, f"expected an id as `after`, no event is stored under {after[:300]!r}")
 
     def _check_parameters(self, request: web.BaseRequest, known: tuple[str, ...]) -> dict[str, str]:
         given: dict[str, str] = {}
@@ -109,6 +124,18 @@ def _day(text: str) -> str:
     except ValueError:
         raise ProblemError(INVALID_QUERY, f"expected a day as YYYY-MM-DD, got {text[:40]!r}") from None
     return text
+
+
+def _amount(name: str, text: str | None) -> int | None:
+    """An amount in 1/10000."""
+    if text is None:
+        return None
+    match = _AMOUNT.fullmatch(text)
+    if match is None:
+        expected = "an amount such as 12.50, of at most 4 digits after the point"
+        raise ProblemError(INVALID_QUERY, f"expected {expected} as {name}, got {text[:40]!r}")
+    sign, whole, part = match.groups(default="")
+    return int(f"{sign}{whole}{part:0<4}")
 
 
 def _limit(text: str | None) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from broker.errors import BrokerUnavailableError
 from store import StoreUnavailableError
-from tests.integration.entrypoint.harness import DAY, Entry, body, entrypoint
+from tests.integration.entrypoint.harness import DAY, Entry, body, entrypoint, receipt
 
 
 @pytest.fixture
@@ -22,11 +22,11 @@ async def entry(tmp_path: Path) -> AsyncIterator[Entry]:
 
 
 async def keep(entry: Entry, *bodies: bytes) -> list[str]:
-    """Store receipts as a worker would; return their ids in order."""
+    """Store receipts as a worker would; return their ids."""
     events = [entry.stream.parse(entry.stream.accept(each, 1000.0 + number)) for number, each in enumerate(bodies)]
     encoded = [entry.store.encode(event, "f" * 32) for event in events]
     assert await entry.store.insert_events("receipts", encoded, 2000.0) == set()
-    return sorted(event.id for event in events)
+    return [event.id for event in events]
 
 
 async def test_totals_of_today_and_of_a_day(entry: Entry) -> None:
@@ -60,7 +60,10 @@ async def test_one_stored_receipt(entry: Entry) -> None:
 
 async def test_a_list_is_filtered_and_paged(entry: Entry) -> None:
     """Filters all hold together; following `next` gives every receipt once, and ends."""
-    bodies = [body(number, storeID=number % 2, customerID=number % 3 or None) for number in range(1, 8)]
+    bodies = [
+        body(number, storeID=number % 2, customerID=number % 3 or None, date=f"{DAY} 11:06:{number:02}")
+        for number in range(1, 8)
+    ]
     ids = await keep(entry, *bodies, body(8, date="2026-11-19 08:00:00"))
     seen: list[str] = []
     after = ""
@@ -70,7 +73,7 @@ async def test_a_list_is_filtered_and_paged(entry: Entry) -> None:
         if page["next"] is None:
             break
         after = f"&after={quote(page['next'], safe='')}"
-    assert seen == ids
+    assert seen == ids[::-1]  # newest first
 
     async def numbers(query: str) -> list[int]:
         return sorted(
@@ -85,9 +88,89 @@ async def test_a_list_is_filtered_and_paged(entry: Entry) -> None:
     assert (await entry.get("/receipts?limit=8")).json["next"] is None
 
 
+async def test_a_list_is_filtered_by_category_and_amount(entry: Entry) -> None:
+    """The exact name of a category, amounts with both bounds included, together with each other and with a day."""
+    line = receipt(0)["lines"][0]
+
+    def sold(number: int, total: float, *categories: str, **fields: Any) -> bytes:
+        lines = [{**line, "productCategoryName": each} for each in categories]
+        return body(number, lines=lines, documentTotal={"taxPayable": 0, "netTotal": 0, "grossTotal": total}, **fields)
+
+    await keep(
+        entry,
+        sold(1, 12.5, "Pain", "Menu"),
+        sold(2, 12.5001, "Pain"),
+        sold(3, -3, "Menu & more"),
+        sold(4, 0),
+        sold(5, 12.5, "Pain", date="2026-11-19 08:00:00"),
+    )
+
+    async def numbers(query: str) -> list[int]:
+        return sorted(
+            each["receipt"]["cashReceiptID"] for each in (await entry.get(f"/receipts?{query}")).json["receipts"]
+        )
+
+    assert await numbers("category=Pain") == [1, 2, 5]
+    assert await numbers("category=Menu%20%26%20more") == [3]
+    assert await numbers("category=Men") == []
+    assert await numbers("min=12.5&max=12.50") == [1, 5]
+    assert await numbers("min=12.5001") == [2]
+    assert await numbers("max=0") == [3, 4]
+    assert await numbers("min=-3.0000&max=-0.0001") == [3]
+    assert await numbers(f"category=Pain&max=12.5&day={DAY}&store=612") == [1]
+
+
+@pytest.mark.parametrize("name", ["min", "max"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "1,5",
+        "1.",
+        ".5",
+        "1.00001",
+        "1e3",
+        "NaN",
+        "0x1",
+        "1_0",
+        "--1",
+        "%2B1",
+        "%201",
+        "%C2%B2",
+        "1" * 11,
+        "1%0A",
+    ],
+)
+async def test_an_amount_that_is_none_is_refused(entry: Entry, name: str, text: str) -> None:
+    """By the name of the parameter, with what was expected."""
+    problem = (await entry.get(f"/receipts?{name}={text}")).problem(400, "invalid-query")
+    assert f"at most 4 digits after the point as {name}" in problem["detail"]
+
+
+async def test_an_empty_page_is_the_end_of_the_list(entry: Entry) -> None:
+    """Behind the last receipt there is nothing; behind one that is not stored is no place."""
+    [first, last] = await keep(entry, body(1), body(2))
+    assert (await entry.get(f"/receipts?after={quote(first)}")).json == {"receipts": [], "next": None}
+    assert (await entry.get(f"/receipts?after={quote(last)}&category=x")).json == {"receipts": [], "next": None}
+    for unknown in ("", "x", last[:-1]):
+        (await entry.get(f"/receipts?after={quote(unknown)}")).problem(400, "invalid-query")
+
+
 @pytest.mark.parametrize(
     "query",
-    ["shop=1", "limit=0", "limit=1001", "limit=x", "limit=", "limit=%C2%B2", "day=yesterday", "store=1&store=2"],
+    [
+        "shop=1",
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "limit=",
+        "limit=%C2%B2",
+        "day=yesterday",
+        "store=1&store=2",
+        "min=2&max=1.9999",
+        "category=a&category=b",
+    ],
 )
 async def test_a_query_that_is_not_known_is_refused(entry: Entry, query: str) -> None:
     """Rather an error than an answer to another question."""
