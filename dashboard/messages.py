@@ -1,7 +1,8 @@
 """What the exchanges `count`, `categories` and `metrics` say, as typed values. Decoding only: nothing is kept here.
 
 The bodies are built in `engine.messages`. Fields that we do not know are passed over, so that a newer engine can say
-more; a field of ours that is missing or of another type makes the whole message malformed.
+more; a field of ours that is missing or of another type makes the whole message malformed. What was added since the
+first release may be missing, so that an older engine is understood.
 """
 
 from collections.abc import Mapping
@@ -77,7 +78,7 @@ class Rate(Stamp, frozen=True, kw_only=True, rename="camel"):
 
 
 class Delays(msgspec.Struct, frozen=True):
-    """One delay over the day, seconds; none without receipts."""
+    """One delay over some time, seconds; none without receipts."""
 
     mean: float | None
     max: float | None
@@ -85,11 +86,28 @@ class Delays(msgspec.Struct, frozen=True):
     p99: float | None
 
 
-class Delay(Stamp, frozen=True, kw_only=True, rename="camel"):
-    """From the receipt's own time (connection) and from being received (network) to being stored."""
+class RecentDelay(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The delays of what was counted lately, as in `Delay`.
+
+    Attributes:
+        seconds: how far back that reaches: 60, less just after the totals began.
+    """
 
     connection_delay: Delays
     network_delay: Delays
+    seconds: int
+
+
+class Delay(Stamp, frozen=True, kw_only=True, rename="camel"):
+    """From the receipt's own time (connection) and from being received (network) to being stored, over the day.
+
+    Attributes:
+        recent: the same of about the last minute; none from an older engine.
+    """
+
+    connection_delay: Delays
+    network_delay: Delays
+    recent: RecentDelay | None = None
 
 
 class Stores(Stamp, frozen=True, kw_only=True):
@@ -118,6 +136,20 @@ class Minutes(Stamp, frozen=True, kw_only=True):
     complete: bool
 
 
+class WorkerShare(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker counted in the last minute.
+
+    Attributes:
+        worker: its name.
+        events: how many events.
+        share: part of all workers' events, 0 to 1.
+    """
+
+    worker: str
+    events: int
+    share: float
+
+
 class Engine(Stamp, frozen=True, kw_only=True, rename="camel"):
     """How the engine is doing.
 
@@ -125,11 +157,17 @@ class Engine(Stamp, frozen=True, kw_only=True, rename="camel"):
         writers: workers that stored something in the last minute.
         lag: ledger entries that are not in the totals yet.
         queue_depth: frames waiting for a worker; none when the broker did not say.
+        dead_letters: frames that nobody takes any more; none likewise, or from an older engine.
+        consumers: workers that are connected, idle ones included; none as above.
+        workers: those that counted something in the last minute, the busiest first; at most 100.
     """
 
     writers: int
     lag: int
     queue_depth: int | None
+    dead_letters: int | None = None
+    consumers: int | None = None
+    workers: tuple[WorkerShare, ...] = ()
 
 
 Part: TypeAlias = Count | Categories | Rate | Delay | Stores | Payments | Minutes | Engine

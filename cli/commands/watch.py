@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ from cli.listening import listening
 from cli.options import takes_settings
 from cli.settings import Settings
 from dashboard import DashboardConfig, Feed, Snapshot, bindings
-from dashboard.messages import Delays
+from dashboard.messages import Delays, WorkerShare
 from dashboard.moments import Moments
 from dashboard.view import common, today
 from runtime import run
@@ -29,6 +29,8 @@ from runtime import run
 QUEUE_LENGTH = 200
 #: A message with more numbers than this is told by how many it has: a thousand stores are no line to read.
 LEAVES_A_LINE = 16
+#: Workers named in the table.
+BUSIEST_SHOWN = 3
 #: How often the table is drawn anew, so that silence shows, too.
 DRAWINGS_A_SECOND = 2
 _WORD = re.compile(r"[\w.:/+-]+")
@@ -145,8 +147,9 @@ def table(feed: Feed, settings: Settings) -> RenderableType:
     for name, first, rest in _delay_rows(snapshot):
         rows.add_row(name, first, rest)
     if engine := snapshot.engine:
-        depth = "unknown" if engine.queue_depth is None else f"{engine.queue_depth:,}"
-        rows.add_row("writers", str(engine.writers), f"lag {engine.lag:,}, waiting frames {depth}")
+        waiting, dead = _number(engine.queue_depth), _number(engine.dead_letters)
+        rows.add_row("writers", str(engine.writers), f"lag {engine.lag:,}, waiting frames {waiting}, dead {dead}")
+        rows.add_row("workers", _number(engine.consumers), _busiest(engine.workers))
     rows.add_row("revision", f"{snapshot.count.revision:,}" if snapshot.count else "–", "")  # noqa: RUF001 - a dash
     categories = Table.grid(padding=(0, 2))
     categories.add_column()
@@ -160,6 +163,12 @@ def table(feed: Feed, settings: Settings) -> RenderableType:
     return Group(*parts, "", rows, "", categories)
 
 
+def _busiest(workers: Sequence[WorkerShare]) -> Text:
+    shown = [f"{_printable(one.worker)} {one.share:.0%}" for one in workers[:BUSIEST_SHOWN]]
+    more = [f"{len(workers) - BUSIEST_SHOWN} more"] if len(workers) > BUSIEST_SHOWN else []
+    return Text(", ".join(shown + more))
+
+
 def _delay_rows(snapshot: Snapshot) -> Iterator[tuple[str, str, str]]:
     if snapshot.delay is None:
         return
@@ -168,10 +177,17 @@ def _delay_rows(snapshot: Snapshot) -> Iterator[tuple[str, str, str]]:
         ("entrypoint to store", snapshot.delay.network_delay),
     ):
         yield name, _seconds(delays.mean), _spread(delays)
+    if (recent := snapshot.delay.recent) is not None and recent.network_delay.mean is not None:
+        for name, delays in (("till", recent.connection_delay), ("entrypoint", recent.network_delay)):
+            yield f"{name}, last {recent.seconds} s", _seconds(delays.mean), _spread(delays)
 
 
 def _spread(delays: Delays) -> str:
     return f"p50 {_seconds(delays.p50)}, p99 {_seconds(delays.p99)}, max {_seconds(delays.max)}"
+
+
+def _number(value: int | None) -> str:
+    return "unknown" if value is None else f"{value:,}"
 
 
 def _seconds(value: float | None) -> str:
@@ -185,7 +201,7 @@ def _flat(body: dict[str, Any]) -> str:
     words = []
     for name, value in body.items():
         leaves = list(_leaves(name, value))
-        if len(leaves) > LEAVES_A_LINE and isinstance(value, dict):
+        if len(leaves) > LEAVES_A_LINE and isinstance(value, dict | list):
             words.append(f"{_word(name)}={len(value)} entries")
         else:
             words += [f"{path}={text}" for path, text in leaves]
@@ -196,6 +212,9 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _leaves(f"{path}.{name}", inner)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value, start=1):
+            yield from _leaves(f"{path}.{number}", inner)
     else:
         yield _word(path), _word(value) if isinstance(value, str) else _plain(value)
 

@@ -132,3 +132,62 @@ def test_histograms_of_parts_merge_to_that_of_the_whole() -> None:
             whole.add(value)
         parts.merge(part)
     assert parts == whole
+
+
+values = st.lists(st.integers(-(10**9), 10**13), max_size=60)
+
+
+def histogram_of(found: list[int]) -> Histogram:
+    """Those values, counted."""
+    made = Histogram()
+    for value in found:
+        made.add(value)
+    return made
+
+
+@given(values, values)
+def test_what_was_added_since_is_told_apart(before: list[int], after: list[int]) -> None:
+    """Count, sum and buckets are exactly those of the later values; the extremes hold them, at most 2 % too far out."""
+    whole, earlier = histogram_of(before + after), histogram_of(before)
+    kept = whole.copy()
+    found, exact = whole.since(earlier), histogram_of(after)
+    assert (found.count, found.total, found.buckets) == (exact.count, exact.total, exact.buckets)
+    assert whole == kept
+    if not after:
+        assert found == Histogram()
+        return
+    assert found.low is not None
+    assert found.high is not None
+    assert min(before + after) <= found.low <= min(after)
+    assert max(after) <= found.high <= max(before + after)
+    assert found.high <= max(1, max(after) * 1.02 + 2)
+    if min(after) > 1:
+        assert found.low >= min(after) / 1.02 - 2
+    fraction = 0.5
+    ranked = sorted(after)[max(1, math.ceil(fraction * len(after))) - 1]
+    if ranked >= 0:
+        assert abs(found.quantile(fraction) - ranked) <= ranked * 0.02 + 1
+
+
+@given(values, values)
+def test_what_was_added_since_can_be_merged_again(before: list[int], after: list[int]) -> None:
+    """The earlier state and the difference are the whole, but for extremes, which were known anyway."""
+    whole, earlier = histogram_of(before + after), histogram_of(before)
+    again = earlier.copy()
+    again.merge(whole.since(earlier))
+    assert again == whole
+
+
+def test_everything_was_added_since_nothing() -> None:
+    """Without an earlier state the difference is the whole, as a copy."""
+    whole = histogram_of([3, 5])
+    found = whole.since(None)
+    assert found == whole == whole.since(Histogram())
+    found.add(7)
+    assert whole.count == 2
+
+
+def test_the_difference_to_another_histogram_is_refused() -> None:
+    """One that has values which the later one never had is no earlier state."""
+    with pytest.raises(ValueError, match="never had"):
+        histogram_of([3]).since(histogram_of([3, 500]))

@@ -92,3 +92,43 @@ def test_the_table_shows_what_is_known() -> None:
     for expected in ("1,234.50", "EUR", "617.25", "Pain [red]", "250 ms", "p99 900 ms", "unknown", "Saturday 21 Nov"):
         assert expected in text
     assert "\x1b" not in text
+
+
+def test_lists_are_told_by_their_number_or_their_members() -> None:
+    """Workers are a list of names and figures: a few are written out, many are counted."""
+    workers = [{"worker": f"till-{number}", "events": number, "share": 0.25} for number in range(1, 3)]
+    line = PlainLines().line(said("metrics", "receipts.engine", json.dumps({"workers": workers}).encode()))
+    assert line is not None
+    assert "workers.1.worker=till-1 workers.1.events=1 workers.1.share=0.25 workers.2.worker=till-2" in line
+    line = PlainLines().line(said("metrics", "receipts.engine", json.dumps({"workers": workers * 10}).encode()))
+    assert line is not None
+    assert "workers=20 entries" in line
+
+
+def test_the_table_shows_workers_dead_letters_and_recent_delays() -> None:
+    """Who is busy, what is lost to everybody, and what is slow now rather than on the whole day."""
+    feed = Feed(clock=lambda: 5.0)
+    stamp = {"day": "2026-11-21", "revision": 7, "asOf": 1795261200.0}
+    day, recent = ({"mean": mean, "max": mean, "p50": mean, "p99": mean} for mean in (0.25, 0.75))
+    workers = [{"worker": f"\x1b[2J{number}", "events": 5 - number, "share": (5 - number) / 15} for number in range(5)]
+    for key, body in (
+        (
+            "receipts.delay",
+            {
+                "connectionDelay": day,
+                "networkDelay": day,
+                "recent": {"connectionDelay": recent, "networkDelay": recent, "seconds": 60},
+            },
+        ),
+        (
+            "receipts.engine",
+            {"writers": 5, "lag": 0, "queueDepth": 1, "deadLetters": 1234, "consumers": 6, "workers": workers},
+        ),
+    ):
+        feed.take("metrics", key, json.dumps({**body, **stamp}).encode())
+    out = io.StringIO()
+    Console(file=out, width=140).print(table(feed, read_settings({}, {}).settings))
+    text = out.getvalue()
+    for expected in ("dead 1,234", "33%, ", "2 more", "entrypoint, last 60 s", "750 ms", "250 ms"):
+        assert expected in text
+    assert "\x1b" not in text
