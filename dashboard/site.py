@@ -19,7 +19,8 @@ from dashboard.moments import Moments
 from dashboard.pages.frame import Frame, Pages
 from dashboard.pages.live import LivePage, show
 from dashboard.pages.receipts import receipts_routes
-from dashboard.pages.stores import store_page, stores_page
+from dashboard.pages.store import store_page
+from dashboard.pages.stores import stores_page
 from dashboard.pages.system import system_page, system_routes
 from dashboard.pages.today import today_page
 from dashboard.sources import Sources
