@@ -16,6 +16,22 @@ from cli.settings import SETTINGS, Loaded, Setting, Settings, read_settings
 
 #: Flags that every command has.
 COMMON = ("log_level", "log_format")
+#: Flags of whatever serves the dashboard.
+DASHBOARD = (
+    "timezone",
+    "currency",
+    "locale",
+    "open",
+    "dashboard_host",
+    "dashboard_port",
+    "dashboard_prefix",
+    "dashboard_origins",
+    "dashboard_proxy",
+    "dashboard_users_file",
+    "dashboard_login_hours",
+    "dashboard_secret",
+    "dashboard_sessions",
+)
 
 
 @dataclass(slots=True)

@@ -51,7 +51,7 @@ class Setting:
 
     def shown(self, value: Any) -> str:
         """A parsed value as a person may see it: secrets masked, sizes with their unit, nothing as `-`."""
-        if value is None:
+        if value is None or value == "":
             return "-"
         if self.secret:
             return values.masked_url(str(value))
@@ -59,6 +59,8 @@ class Setting:
             return values.shown_size(value)
         if isinstance(value, bool):
             return str(value).lower()
+        if isinstance(value, tuple):
+            return ",".join(value) or "-"
         return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -93,22 +95,57 @@ class Settings:
         "time zone", values.timezone, "UTC", "Time zone of the tills' local times and of the business day."
     )
     currency: str = _row("code", values.currency, "EUR", "Currency shown beside amounts; nothing is converted.")
+    locale: str = _row("locale", values.locale, "en", "How the dashboard writes numbers: en, de, fr_CH and so on.")
     host: str = _row(
         "host", values.text, "127.0.0.1", "Where the entrypoint listens; beyond loopback it wants tokens, or --open."
     )
     port: int = _row("port", _PORT, "3000", "Port of the entrypoint; 0 takes any free one.")
     processes: int = _row("number", values.integer(1, 64), "1", "Entrypoint processes that share the port.")
-    open: bool = _row("yes or no", values.boolean, "false", "Listen beyond loopback without tokens, too.")
+    open: bool = _row("yes or no", values.boolean, "false", "Listen beyond loopback without tokens or users, too.")
     tokens_file: Path | None = _row(
         "path", values.optional_path, "", "File of the tokens that requests may carry, one a line."
     )
-    dashboard_host: str = _row("host", values.text, "127.0.0.1", "Where the dashboard listens.")
+    dashboard_host: str = _row(
+        "host", values.text, "127.0.0.1", "Where the dashboard listens; beyond loopback it wants users, or --open."
+    )
     dashboard_port: int = _row("port", _PORT, "8050", "Port of the dashboard; 0 takes any free one.")
+    dashboard_prefix: str = _row("path", values.prefix, "", "Path below which the dashboard's pages are, as /shop.")
+    dashboard_origins: tuple[str, ...] = _row(
+        "hosts", values.origins, "", "Other names by which browsers reach the dashboard: host:port, comma-separated."
+    )
+    dashboard_proxy: bool = _row(
+        "yes or no",
+        values.boolean,
+        "false",
+        "Believe X-Forwarded-For, -Proto and -Host: only behind a reverse proxy that sets all three.",
+    )
+    dashboard_users_file: Path | None = _row(
+        "path", values.optional_path, "", "File of those who may log in to the dashboard; without one nobody has to."
+    )
+    dashboard_login_hours: float = _row(
+        "hours", values.number(0.1, 8760), "12", "How long a login lasts after the last page that was opened."
+    )
+    dashboard_secret: str | None = _row(
+        "text",
+        values.optional_secret,
+        "",
+        "Signs logins, so that they survive a restart; without it people log in again.",
+        secret=True,
+    )
+    dashboard_sessions: int = _row(
+        "number", values.integer(1, 10_000), "200", "Live pages open at once; further ones are asked to come back."
+    )
     probes_host: str = _row(
-        "host", values.text, "127.0.0.1", "Where worker and totals answer /healthz, /readyz and /metrics."
+        "host",
+        values.text,
+        "127.0.0.1",
+        "Where worker, totals and a dashboard alone answer /healthz, /readyz and /metrics.",
     )
     worker_probes_port: int = _row("port", _PORT, "3001", "Port of a worker's probes; 0 takes any free one.")
     totals_probes_port: int = _row("port", _PORT, "3002", "Port of the totals' probes; 0 takes any free one.")
+    dashboard_probes_port: int = _row(
+        "port", _PORT, "3003", "Port of the probes of `tillstream dashboard`; 0 takes any."
+    )
     prefetch: int = _row("number", values.integer(1, 10_000), "64", "Frames that a worker holds unacknowledged.")
     flush_events: int = _row("number", values.integer(1, 100_000), "2000", "Events at which a worker stops gathering.")
     flush_wait_ms: float = _row(

@@ -9,6 +9,9 @@ from zoneinfo import ZoneInfo
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|KiB|MiB|GiB)?", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+_LOCALE = re.compile(r"[A-Za-z]{2,3}([_-][A-Za-z]{4})?([_-]([A-Za-z]{2}|\d{3}))?")
+_PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_ORIGIN = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9._-]*[a-z0-9])?)(:\d{1,5})?")
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -27,6 +30,13 @@ def path(value: str) -> Path:
 def optional_path(value: str) -> Path | None:
     """A path, or nothing."""
     return path(value) if value else None
+
+
+def optional_secret(value: str) -> str | None:
+    """Text that nobody can guess, or nothing."""
+    if value and len(value) < 16:
+        raise ValueError("at least 16 characters that nobody can guess")
+    return value or None
 
 
 def boolean(value: str) -> bool:
@@ -114,6 +124,29 @@ def currency(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z]{3}", value):
         raise ValueError("a currency code of three letters such as EUR")
     return value.upper()
+
+
+def locale(value: str) -> str:
+    """A language, with script and territory or not. Whether CLDR knows it shows where numbers are written."""
+    if not _LOCALE.fullmatch(value):
+        raise ValueError("a locale such as en, de or fr_CH")
+    return value.replace("-", "_")
+
+
+def prefix(value: str) -> str:
+    """A path such as `/shop`, or nothing; slashes around it do not matter."""
+    path = value.strip("/")
+    if path and not _PREFIX.fullmatch(f"/{path}"):
+        raise ValueError("a path such as /shop")
+    return f"/{path}" if path else ""
+
+
+def origins(value: str) -> tuple[str, ...]:
+    """Names that browsers may have in their address bar: `host:port` or `host`, separated by commas."""
+    found = tuple(dict.fromkeys(entry.strip().lower() for entry in value.split(",") if entry.strip()))
+    if not all(_ORIGIN.fullmatch(entry) for entry in found):
+        raise ValueError("host:port or host, several separated by commas, such as till.example:8443")
+    return found
 
 
 def url(*schemes: str) -> Callable[[str], str]:

@@ -20,6 +20,7 @@ class DashboardConfig:
         port: 0 takes any free one.
         open: listen beyond loopback without a login: anybody there can see the pages.
         users_file: who may log in, see `dashboard.passwords`; without one nobody has to.
+        login_hours: how long a login lasts after the last page that was opened.
         secret: signs login cookies; empty: a new one at each start, so that people log in again.
         origins: further `host:port` that browsers may have in their address bar, for a reverse proxy.
         proxy: believe X-Forwarded-For, -Proto and -Host: only behind a reverse proxy that sets them.
@@ -37,6 +38,7 @@ class DashboardConfig:
     port: int = 8050
     open: bool = False
     users_file: Path | None = None
+    login_hours: float = 12.0
     secret: str = field(default="", repr=False)
     origins: tuple[str, ...] = ()
     proxy: bool = False

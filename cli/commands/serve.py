@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import structlog
 import typer
 
-from cli.options import takes_settings
+from cli.options import DASHBOARD, takes_settings
 from cli.roles import (
     Parts,
     StoppedError,
@@ -19,7 +19,7 @@ from cli.roles import (
     totals_of,
     worker_of,
 )
-from cli.settings import Settings
+from cli.settings import Loaded, Settings
 from entrypoint import Bound, EntrypointConfig, supervise
 from runtime import Probes, Tasks, run, stop_event
 from workers import TotalsKeeper, Worker
@@ -38,12 +38,10 @@ def _serve(role: Coroutine[Any, Any, None]) -> None:
 _SHARED = ("broker", "store", "timezone")
 
 
-@takes_settings(
-    "data", "host", "port", "dashboard_host", "dashboard_port", "timezone", "currency", "tokens_file", "open",
-    "broker", "store",
-)  # fmt: skip
+@takes_settings("data", "host", "port", "tokens_file", "broker", "store", *DASHBOARD)
 def up(
     settings: Settings,
+    loaded: Loaded,
     demo: Annotated[
         bool, typer.Option("--demo", help="Make receipts up and post them, to see something move.")
     ] = False,
@@ -55,10 +53,10 @@ def up(
     Broker and store are files in the data folder, so nothing but Python packages is needed. Stop with Ctrl-C and start
     again: nothing that was answered 202 is lost. With TILLSTREAM_BROKER and TILLSTREAM_STORE, the same on real servers.
     """
-    _serve(_up(settings, demo=demo, dashboard=dashboard, rate=rate))
+    _serve(_up(settings, loaded, demo=demo, dashboard=dashboard, rate=rate))
 
 
-async def _up(settings: Settings, *, demo: bool, dashboard: bool, rate: float) -> None:
+async def _up(settings: Settings, loaded: Loaded, *, demo: bool, dashboard: bool, rate: float) -> None:
     with stop_event() as stop:
         async with opened(settings, stop) as parts, Tasks() as tasks:
             # Each role has a stop of its own: intake ends first, then counting, then the totals with a last checkpoint.
@@ -83,7 +81,8 @@ async def _up(settings: Settings, *, demo: bool, dashboard: bool, rate: float) -
             bound = await _listening(listening, running["entrypoint"])
             log.info("receipts go to", url=f"{bound.url}/receipt", data=str(settings.data))
             if dashboard:
-                from dashboard import DashboardConfig, serve_dashboard, sources_of
+                from cli.pages import dashboard_config
+                from dashboard import serve_dashboard, sources_of
 
                 sources = sources_of(parts.store, parts.stream, parts.registry)
                 tasks.start("dashboard feed", sources.feed.follow(parts.broker))
@@ -91,14 +90,7 @@ async def _up(settings: Settings, *, demo: bool, dashboard: bool, rate: float) -
                 running["dashboard"] = tasks.start(
                     "dashboard",
                     serve_dashboard(
-                        DashboardConfig(
-                            host=settings.dashboard_host,
-                            port=settings.dashboard_port,
-                            open=settings.open,
-                            timezone=settings.timezone,
-                            currency=settings.currency,
-                            receipt_url=f"{bound.url}/receipt",
-                        ),
+                        dashboard_config(loaded, f"{bound.url}/receipt"),
                         sources,
                         stops["dashboard"],
                         on_ready=lambda url: log.info("the day, live", url=url),
