@@ -1,0 +1,152 @@
+"""The list of receipts as CSV (RFC 4180): all that meet the filters, page by page from the store to the client.
+
+The file begins with a byte order mark: without it, spreadsheets take UTF-8 for something else and spoil names; what
+reads CSV otherwise passes over it. Amounts have a decimal point, whatever the locale.
+"""
+
+import asyncio
+import csv
+import io
+import re
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from tornado.iostream import IOStream, StreamClosedError
+
+from dashboard.pages.frame import Pages
+from dashboard.pages.plain import PlainHandler, log
+from dashboard.pages.receipts_filters import Filters, Form, amount_text
+from store.errors import StoreError
+from store.protocol import StoredEvent
+
+#: Receipts read and sent at once: a few megabytes, however long the list.
+PAGE = 500
+#: A client that takes nothing for so long is gone.
+PATIENCE_SECONDS = 60.0
+
+COLUMNS = (
+    "day",
+    "time",
+    "store",
+    "terminal",
+    "receipt",
+    "customer",
+    "categories",
+    "amount",
+    "currency",
+    "received",
+    "stored",
+    "id",
+)
+#: What makes a spreadsheet calculate, the wide forms of East Asia included, behind whatever it skips.
+_FORMULA = re.compile(r"[\s\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r]")
+_NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
+_UNFIT = re.compile(r"[^A-Za-z0-9.]+")
+#: Characters of a file name.
+_LONGEST_NAME = 100
+
+
+class ReceiptsCsv(PlainHandler):
+    """`/receipts.csv?…`: the same filters as the list.
+
+    Arguments:
+        read: reads the address, as the list does.
+    """
+
+    def initialize(self, pages: Pages, read: Callable[[PlainHandler], Form]) -> None:  # type: ignore[override]
+        """Tornado's constructor."""
+        super().initialize(pages)
+        self._read = read
+
+    async def get(self) -> None:
+        """Send the file. When the store fails on the way, the connection is reset: half a file never looks whole."""
+        form = self._read(self)
+        if form.filters is None:
+            self.set_status(400)
+            text = " ".join(f"{name}: {expected}" for name, expected in form.errors.items())
+            self.page("error.html", "receipts", "This did not work", text=text)
+            return
+        events = await self._find(form.filters, "")
+        self.set_header("Content-Type", "text/csv; charset=utf-8; header=present")
+        self.set_header("Content-Disposition", f'attachment; filename="{file_name(form.filters)}"')
+        self.set_header("Cache-Control", "no-store")
+        self.write("\ufeff" + lines([COLUMNS]))
+        try:
+            while True:
+                self._write(events)
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await self.flush()
+                if len(events) < PAGE:
+                    break
+                events = await self._find(form.filters, events[-1].id)
+        except StreamClosedError:
+            return  # the client has left
+        except TimeoutError:
+            self._abort("a client stopped taking a CSV file, ending it")
+        except StoreError as exc:
+            self._abort("the store failed in the middle of a CSV file, cutting it off", error=str(exc))
+        else:
+            await self.finish()
+
+    def _write(self, events: Sequence[StoredEvent]) -> None:
+        config = self.pages.moments.current.config
+        self.write(lines([cells(event, config.timezone, config.currency) for event in events]))
+
+    async def _find(self, filters: Filters, after: str) -> list[StoredEvent]:
+        query, stream = filters.query(after=after, limit=PAGE), self.pages.stored.stream.name
+        return await self.pages.stored.ask(lambda store: store.events(stream, query))
+
+    def _abort(self, why: str, **details: str) -> None:
+        """End without the last chunk, by a reset: a client or proxy that knows no chunks sees an error, too."""
+        log.warning(why, **details)
+        stream: IOStream = self.detach()
+        if stream.socket is not None:
+            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        stream.close()
+
+
+def cells(event: StoredEvent, zone: ZoneInfo, currency: str) -> tuple[str, ...]:
+    """A stored receipt as a row of `COLUMNS`."""
+    at = datetime.fromtimestamp(event.time, zone)
+    keys = event.keys
+    return (
+        event.day,
+        at.strftime("%H:%M:%S"),
+        harmless(keys.get("store", "")),
+        harmless(keys.get("terminal", "")),
+        harmless(keys.get("receipt", "")),
+        harmless(keys.get("customer", "")),
+        harmless("; ".join(event.categories)),
+        amount_text(event.amount),
+        currency,
+        _instant(event.received, zone),
+        _instant(event.stored, zone),
+        harmless(event.id),
+    )
+
+
+def harmless(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: those that one would get an apostrophe before them. Plain
+    numbers stay as they are."""
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def lines(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as CSV."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
+def file_name(filters: Filters) -> str:
+    """A name that says the filters: `receipts-2026-11-21-store-612.csv`."""
+    said = [f"{name}-{value}" if name != "day" else value for name, value in filters.parameters().items() if value]
+    fit = "-".join(word for part in ["receipts", *said] if (word := _UNFIT.sub("-", part).strip("-.")))
+    return fit[:_LONGEST_NAME].rstrip("-.") + ".csv"
+
+
+def _instant(epoch: float, zone: ZoneInfo) -> str:
+    return datetime.fromtimestamp(epoch, zone).isoformat(timespec="milliseconds")
