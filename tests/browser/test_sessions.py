@@ -11,7 +11,7 @@ from bokeh.server.session import ServerSession
 
 import broker as brokers
 from bench.dashboard import PAGES
-from bench.sessions import sessions
+from bench.sessions import Session, sessions
 from broker import receipts_topology
 from tests.browser.conftest import NOON, Publisher, serving
 from tests.servers.rabbit import Rabbit
@@ -38,10 +38,7 @@ async def test_twenty_pages_have_one_set_of_queues(rabbit: Rabbit) -> None:
             async with sessions(dashboard.url, MANY) as opened:
                 for count in range(2, 8):  # they live, meanwhile
                     publisher.tell(total=12.5 * count, count=count, as_of=NOON + count)
-                    heard = [each.messages for each in opened]
-                    await eventually(
-                        lambda: all(each.messages > before for each, before in zip(opened, heard, strict=True))
-                    )
+                    await all_hear(opened)
                 # The broker's figures lag by a second or more: they have to stay what they were.
                 for _ in range(3):
                     await asyncio.sleep(1.0)
@@ -67,8 +64,7 @@ async def test_sessions_that_leave_are_forgotten(publisher: Publisher, monkeypat
                 assert in_memory() == len(MANY) + 2
             await eventually(lambda: in_memory() == 2, timeout=20, every=0.5)
             publisher.tell(total=25, count=2, as_of=NOON + 1)
-            heard = [each.messages for each in staying]
-            await eventually(lambda: all(each.messages > was for each, was in zip(staying, heard, strict=True)))
+            await all_hear(staying)
         await eventually(lambda: in_memory() == 0, timeout=20, every=0.5)
 
 
@@ -87,6 +83,12 @@ async def test_a_page_asked_for_without_a_browser_behind_it_is_forgotten(
                 assert answer.status == 200
         assert in_memory() == 5
         await eventually(lambda: in_memory() == 0, timeout=20, every=0.5)
+
+
+async def all_hear(opened: list[Session]) -> None:
+    """Wait until each page was told something."""
+    heard = [each.messages for each in opened]
+    await eventually(lambda: all(each.messages > before for each, before in zip(opened, heard, strict=True)))
 
 
 class Remembered:
