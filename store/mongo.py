@@ -184,7 +184,8 @@ class MongoStore:
     async def events(self, stream: str, query: EventQuery) -> list[StoredEvent]:
         """A page of stored events."""
         with translated(f"list events of {stream}"):
-            return [stored_event(one) for one in await event_page(self._collection(stream), query)]
+            found = await event_page(self._collection(stream), query, at_once=await self._scans())
+        return [stored_event(one) for one in found]
 
     async def scan_events(self, stream: str) -> AsyncIterator[StoredEvent]:
         """All stored events, in no order."""
@@ -297,7 +298,8 @@ class MongoStore:
     async def rejected(self, stream: str, query: RejectedQuery) -> list[Rejected]:
         """A page of rejected items."""
         with translated(f"list what {stream} rejected"):
-            return [rejected_of(one) for one in await rejected_page(self._collection(REJECTED), stream, query)]
+            found = await rejected_page(self._collection(REJECTED), stream, query, at_once=await self._scans())
+        return [rejected_of(one) for one in found]
 
     async def rejected_item(self, stream: str, id: str) -> Rejected | None:
         """One rejected item."""

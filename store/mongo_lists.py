@@ -2,7 +2,8 @@
 
 The place of the last item of the page before cuts what is behind it into stretches (for events: the same second of the
 same day, earlier that day, the days before). Each is one range of an index, read backwards until the page is full; one
-condition for all of them would make the server read its way to the place again for every page.
+condition for all of them would make MongoDB read its way to the place again for every page. A server that reads all of
+a collection whatever it is asked (`at_once`) gets just that one condition.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ REJECTED_ORDER = ("first_seen", "_id")
 _Conditions = dict[str, Any]
 
 
-async def event_page(events: Collection, query: EventQuery) -> list[dict[str, Any]]:
+async def event_page(events: Collection, query: EventQuery, *, at_once: bool) -> list[dict[str, Any]]:
     """Documents of a page of events. Raises what the driver raises."""
     asked: _Conditions = dict(query.keys)
     if query.day is not None:
@@ -34,10 +35,12 @@ async def event_page(events: Collection, query: EventQuery) -> list[dict[str, An
         stretches = _behind(place, EVENT_ORDER)
         if place and query.day is not None:  # a stretch of other days would be read in vain
             stretches = stretches[:-1] if query.day == place["day"] else stretches[-1:]
-    return await _page(events, asked, stretches, EVENT_ORDER, query.limit)
+    return await _page(events, asked, _joined(stretches) if at_once else stretches, EVENT_ORDER, query.limit)
 
 
-async def rejected_page(rejected: Collection, stream: str, query: RejectedQuery) -> list[dict[str, Any]]:
+async def rejected_page(
+    rejected: Collection, stream: str, query: RejectedQuery, *, at_once: bool
+) -> list[dict[str, Any]]:
     """Documents of a page of what a stream rejected. Raises what the driver raises."""
     asked: _Conditions = {"stream": stream}
     if query.reason is not None:
@@ -48,7 +51,7 @@ async def rejected_page(rejected: Collection, stream: str, query: RejectedQuery)
     if query.after is not None:
         place = await rejected.find_one({"_id": query.after}, {"stream": True, **dict.fromkeys(REJECTED_ORDER, True)})
         stretches = _behind(place if place and place["stream"] == stream else None, REJECTED_ORDER)
-    return await _page(rejected, asked, stretches, REJECTED_ORDER, query.limit)
+    return await _page(rejected, asked, _joined(stretches) if at_once else stretches, REJECTED_ORDER, query.limit)
 
 
 def _range(low: float | None, high: float | None, below: str) -> _Conditions:
@@ -63,6 +66,10 @@ def _behind(place: _Conditions | None, order: Sequence[str]) -> list[_Conditions
         {**{name: place[name] for name in order[:count]}, order[count]: {"$lt": place[order[count]]}}
         for count in reversed(range(len(order)))
     ]
+
+
+def _joined(stretches: list[_Conditions]) -> list[_Conditions]:
+    return [{"$or": stretches}] if len(stretches) > 1 else stretches
 
 
 async def _page(
