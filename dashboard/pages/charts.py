@@ -1,13 +1,11 @@
-"""Charts: their sources are patched, never replaced where a patch will do."""
+"""The charts of today's page: their sources are patched, never replaced where a patch will do."""
 
 from typing import Any
 
-import panel as pn
-from bokeh.models import BasicTicker, ColumnDataSource, CustomJSTickFormatter, FixedTicker, HoverTool, Range1d, VBar
-from bokeh.plotting import figure
+from bokeh.models import BasicTicker, ColumnDataSource, FixedTicker, HoverTool, Range1d, VBar
 
-from dashboard import theme
 from dashboard.moments import Moments
+from dashboard.pages.drawing import clock_ticks, hour_ticks, ink, pane, plot
 from dashboard.view import Chart, minutes_chart
 
 #: Up to this many minutes on the chart each has a bar of its own; beyond, bars are hairs and close up to one shape.
@@ -20,17 +18,17 @@ class MinutesChart:
     def __init__(self, moments: Moments) -> None:
         self._moments = moments
         self._shown = first = moments.made(minutes_chart)
-        self._source = ColumnDataSource(data=_columns(first))
+        self._source = ColumnDataSource(name="minutes", data=_columns(first))
         self._x = Range1d(start=first.start, end=first.end)
         self._y = Range1d(start=0, end=first.top)
-        self._ticker = FixedTicker(ticks=_ticks(first))
-        self._bars = VBar(x="middle", top="count", fill_color=theme.ROAST, **_bar_style(first))
+        self._ticker = FixedTicker(ticks=hour_ticks(first.start, first.end))
+        self._bars = ink(VBar(x="middle", top="count", **_bar_style(first)), fill_color="mark", line_color="mark")
         self.figure = self._draw()
 
     @property
     def model(self) -> Any:
         """What Panel shows."""
-        return pn.pane.Bokeh(self.figure, sizing_mode="stretch_both")  # type: ignore[no-untyped-call]
+        return pane(self.figure)
 
     def update(self) -> None:
         """Push the difference between what is shown and what is to be."""
@@ -42,7 +40,7 @@ class MinutesChart:
             self._show_rows(before, now)
         if (now.start, now.end) != (before.start, before.end):
             self._x.update(start=now.start, end=now.end)
-            self._ticker.ticks = _ticks(now)
+            self._ticker.ticks = hour_ticks(now.start, now.end)
             self._bars.update(**_bar_style(now))
         if now.top != before.top:
             self._y.end = now.top
@@ -60,36 +58,13 @@ class MinutesChart:
             self._source.stream({name: column[known:] for name, column in fresh.items()})
 
     def _draw(self) -> Any:
-        plot = figure(
-            sizing_mode="stretch_both",
-            min_height=280,
-            x_range=self._x,
-            y_range=self._y,
-            toolbar_location=None,
-            tools="",
-            background_fill_color=theme.FOAM,
-            border_fill_color=theme.FOAM,
-            outline_line_color=None,
-            min_border_left=36,
-            min_border_right=18,
-        )
-        plot.add_glyph(self._source, self._bars)
-        plot.add_tools(HoverTool(tooltips=[("at", "@time"), ("receipts", "@count{0,0}")], mode="vline"))
-        plot.xaxis.ticker = self._ticker
-        plot.xaxis.formatter = CustomJSTickFormatter(
-            code="return String(Math.floor(tick / 60)).padStart(2, '0') + ':' + String(tick % 60).padStart(2, '0')"
-        )
-        plot.yaxis.ticker = BasicTicker(min_interval=1)  # there are no half receipts
-        plot.xgrid.grid_line_color = None
-        plot.ygrid.grid_line_color = theme.VANILLA
-        for axis in plot.axis:
-            axis.axis_line_color = theme.CRUST
-            axis.major_tick_line_color = theme.CRUST
-            axis.minor_tick_line_color = None
-            axis.major_label_text_color = theme.MOCHA
-            axis.major_label_text_font = "system-ui, 'Noto Sans', 'DejaVu Sans', sans-serif"
-            axis.major_label_text_font_size = "13px"
-        return plot
+        drawn = plot("minutes", self._x, self._y)
+        drawn.add_glyph(self._source, self._bars)
+        drawn.add_tools(HoverTool(tooltips=[("at", "@time"), ("receipts", "@count{0,0}")], mode="vline"))
+        drawn.xaxis.ticker = self._ticker
+        drawn.xaxis.formatter = clock_ticks()
+        drawn.yaxis.ticker = BasicTicker(min_interval=1)  # there are no half receipts
+        return drawn
 
 
 def _columns(rows: Chart) -> dict[str, list[Any]]:
@@ -103,12 +78,5 @@ def _columns(rows: Chart) -> dict[str, list[Any]]:
 def _bar_style(rows: Chart) -> dict[str, Any]:
     """Bars with gaps, or an outline that hides the seams between them; the axis counts minutes."""
     if rows.end - rows.start <= SINGLE_BARS:
-        return {"width": 0.85, "line_color": None}
-    return {"width": 1.0, "line_color": theme.ROAST}
-
-
-def _ticks(rows: Chart) -> list[int]:
-    """Between four and eight labels on whole quarters or hours: few enough for a phone."""
-    span = rows.end - rows.start
-    step = next(minutes for minutes in (15, 30, 60, 120, 180, 240) if span // minutes <= 6)
-    return list(range(-(-rows.start // step) * step, rows.end + 1, step))
+        return {"width": 0.85, "line_width": 0}
+    return {"width": 1.0, "line_width": 1}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 from urllib.parse import urlencode
@@ -51,8 +52,9 @@ class Frame:
             ],
             "icon": theme.ICON,
             "page_css": Markup(theme.PAGE_CSS),  # noqa: S704 - ours
-            "early_js": Markup((ASSETS / "early.js").read_text("utf-8")),  # noqa: S704 - ours
-            "late_js": Markup((ASSETS / "late.js").read_text("utf-8")),  # noqa: S704 - ours
+            "early_js": Markup(asset("early.js")),  # noqa: S704 - ours
+            "paint_js": Markup(asset("paint.js")),  # noqa: S704 - ours
+            "late_js": Markup(asset("late.js")),  # noqa: S704 - ours
         }
 
     def plain(self, template: str, path: str, heading: str, **values: Any) -> str:
@@ -68,6 +70,12 @@ class Pages:
     moments: Moments
     stored: Stored
     frame: Frame
+
+
+@cache
+def asset(name: str) -> str:
+    """The text of a file in `assets/`."""
+    return (ASSETS / name).read_text("utf-8")
 
 
 def template(name: str) -> Template:

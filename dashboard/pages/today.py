@@ -4,7 +4,7 @@ from html import escape
 
 from dashboard.moments import Moment
 from dashboard.pages.charts import MinutesChart
-from dashboard.pages.frame import Pages
+from dashboard.pages.frame import Pages, asset
 from dashboard.pages.live import LivePage
 from dashboard.view import Bar, View, today
 
@@ -17,6 +17,7 @@ def today_page(pages: Pages) -> LivePage:
         path="",
         heading="Today",
         texts=texts,
+        styles=asset("today.css"),
         parts={"chart": MinutesChart(pages.moments)},
     )
 
@@ -48,4 +49,4 @@ def _categories(rows: tuple[Bar, ...], currency: str) -> str:
         f'<span class="track" aria-hidden="true"><span class="fill" style="width:{row.width}%"></span></span></li>'
         for row in rows
     )
-    return f'<ol>{items}</ol><p class="small">in {currency}; share of all categories</p>'
+    return f'<ol class="bars">{items}</ol><p class="small">in {currency}; share of all categories</p>'

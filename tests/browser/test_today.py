@@ -245,7 +245,7 @@ async def bars(page: object) -> dict[str, int]:
     read = """() => {
         for (const root of Bokeh.documents[0].roots())
             for (const model of root.references())
-                if (model.type === "ColumnDataSource")
+                if (model.type === "ColumnDataSource" && model.name === "minutes")
                     return [Array.from(model.data.time), Array.from(model.data.count)]
         return null
     }"""
