@@ -23,7 +23,9 @@ from dashboard.pages.store import store_page
 from dashboard.pages.stores import stores_page
 from dashboard.pages.system import system_page, system_routes
 from dashboard.pages.today import today_page
+from dashboard.rejections import rejections
 from dashboard.sources import Sources
+from dashboard.store_day import StoreDays
 
 #: A page that was asked for and whose websocket has not come, or is gone, for this long is forgotten.
 UNUSED_SESSION_SECONDS = 20
@@ -61,7 +63,11 @@ async def serve_site(
         logging.getLogger(name).setLevel(logging.WARNING)
     port = listener.getsockname()[1]
     pages = Pages(
-        moments=Moments(config, sources.feed, sources.history), stored=sources.stored, frame=Frame(config.prefix)
+        moments=Moments(config, sources.feed, sources.history),
+        stored=sources.stored,
+        store_days=StoreDays(sources.stored),
+        rejections=rejections(sources.stored),
+        frame=Frame(config.prefix),
     )
     live: dict[str, Any] = {
         path: _session(make, pages)
@@ -92,6 +98,7 @@ async def serve_site(
     finally:
         # Order: no new connections; then sessions end, which stops their callbacks; then open connections.
         server.stop()
+        await asyncio.gather(pages.store_days.close(), pages.rejections.close())
         await http.close_all_connections()
 
 

@@ -12,6 +12,9 @@ from markupsafe import Markup
 
 from dashboard import theme
 from dashboard.moments import Moments
+from dashboard.reading import Reading
+from dashboard.rejections import Rejections
+from dashboard.store_day import StoreDays
 from dashboard.stored import Stored
 
 ASSETS = files("dashboard") / "assets"
@@ -65,10 +68,13 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pages:
-    """What pages are made from: what is known, what can be asked, and the site around them."""
+    """What pages are made from: what is known, what can be asked, what is read while somebody looks, and the site
+    around them."""
 
     moments: Moments
     stored: Stored
+    store_days: StoreDays
+    rejections: Reading[Rejections]
     frame: Frame
 
 

@@ -5,7 +5,8 @@ from html import escape
 from typing import Any
 
 import panel as pn
-from bokeh.models import ColumnDataSource, Div
+from bokeh.models import ColumnDataSource
+from bokeh.models.widgets.markups import Div
 
 from dashboard.moments import Moment, Moments
 from dashboard.pages.frame import ASSETS, Pages
@@ -39,8 +40,8 @@ def texts(moment: Moment) -> dict[str, str]:
     rows = [("Stores with receipts", facts.stores), ("Revenue", facts.revenue), ("Receipts", facts.receipts)]
     if facts.average:
         rows.append(("Revenue of a store, on average", facts.average))
-    items = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in rows)
-    return {"facts": f'<dl class="facts">{items}</dl>'}
+    items = "".join(f'<div><dt>{name}</dt><dd class="number">{escape(value)}</dd></div>' for name, value in rows)
+    return {"facts": f'<dl class="figures">{items}</dl>'}
 
 
 class StoreTable:
@@ -84,7 +85,7 @@ class StoreTable:
             self._source.stream(_columns(now, news.added))
 
 
-def _columns(rows: Mapping[str, Row], names: Iterable[str]) -> dict[str, list[Any]]:
+def _columns(rows: Mapping[str, Row], names: Iterable[str]) -> dict[str, Any]:
     names = list(names)
     return {
         "store": names,

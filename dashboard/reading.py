@@ -1,0 +1,96 @@
+"""Something that is read from the store now and then while somebody looks at it, once for all who look."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import structlog
+
+from streams.errors import TillstreamError
+
+log = structlog.get_logger("tillstream.dashboard")
+
+T = TypeVar("T")
+
+#: Between the end of a reading and the next pass at least so many times what the reading took: 5 % of the time.
+REST = 19
+
+
+class Reading(Generic[T]):
+    """Reads when told that somebody looks and a reading is due; never keeps those who look waiting.
+
+    Arguments:
+        name: for the log.
+        read: how it is read. What it raises of ours is kept as `error`, and it is tried again.
+        every_seconds: from the end of a reading to the next, at least; longer if reading takes long, see REST.
+        clock: monotonic seconds.
+
+    Attributes:
+        latest: what was read last; None before the first time. What was read stays while later readings fail.
+        error: why the last reading failed; empty if it did not.
+        took: seconds that the last reading took.
+
+    Belongs to one loop.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        read: Callable[[], Awaitable[T]],
+        *,
+        every_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.latest: T | None = None
+        self.error = ""
+        self.took = 0.0
+        self._name = name
+        self._read = read
+        self._every = every_seconds
+        self._clock = clock
+        self._due = clock()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def reading(self) -> bool:
+        """Whether it is being read right now."""
+        return self._task is not None and not self._task.done()
+
+    @property
+    def due(self) -> bool:
+        """Whether `look` would begin to read."""
+        return not self.reading and self._clock() >= self._due
+
+    def look(self) -> bool:
+        """Begin to read if it is due; whether this call did."""
+        if not self.due:
+            return False
+        self._task = asyncio.get_running_loop().create_task(self._reading(), name=f"dashboard reads {self._name}")
+        return True
+
+    async def close(self) -> None:
+        """Stop reading."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=5)
+
+    async def _reading(self) -> None:
+        begun = self._clock()
+        try:
+            self.latest = await self._read()
+            self.error = ""
+        except TillstreamError as exc:
+            self._fail(str(exc))
+        except Exception:
+            log.exception("a defect: this cannot be read", what=self._name)
+            self._fail("the log of the dashboard says why")
+        finally:
+            ended = self._clock()
+            self.took = ended - begun
+            self._due = ended + max(self._every, REST * self.took)
+
+    def _fail(self, error: str) -> None:
+        if error != self.error:  # said once, not every few seconds
+            log.warning("a page cannot read the store, trying again", what=self._name, error=error)
+        self.error = error

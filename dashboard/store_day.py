@@ -1,0 +1,157 @@
+"""A store's own day, added up from its stored events: the totals know only what all stores sold of a category."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from analytics.tally import DayTally, Tally
+from dashboard.reading import REST, Reading
+from dashboard.stored import Stored
+from store.protocol import EventQuery, Store, StoredEvent
+from streams.base import Stream
+from streams.errors import InvalidEventError
+
+#: The same store's day is read again at most so often.
+EVERY_SECONDS = 5.0
+#: Events asked for at once.
+PAGE = 500
+#: Events of a store's day that are read, the newest: a bakery has a thousand; this is some seconds' work.
+MOST_EVENTS = 20_000
+#: The newest of them that are kept as they are.
+NEWEST = 10
+#: Stores whose day is kept, the last that were looked at.
+MOST_STORES = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StoreDay:
+    """What was read of a store's day.
+
+    Attributes:
+        tally: what its events add up to.
+        count: how many were read.
+        newest: the newest of them, newest first.
+        before: of a day without events: the store's last event before it or after it; None if it has none at all.
+        complete: these are all its events; otherwise the newest MOST_EVENTS.
+        at: when the reading began, epoch seconds.
+    """
+
+    day: str
+    store: str
+    tally: DayTally
+    count: int
+    newest: tuple[StoredEvent, ...]
+    before: StoredEvent | None
+    complete: bool
+    at: float
+
+
+class StoreDays:
+    """Readings of stores' days, shared by all sessions.
+
+    The first reading of a store's day begins at once. It is read again when its number of events has changed, at most
+    every EVERY_SECONDS, and all readings together take about 5 % of the time, if each store was read once.
+    """
+
+    def __init__(
+        self,
+        stored: Stored,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        epoch: Callable[[], float] = time.time,
+    ) -> None:
+        self._stored = stored
+        self._clock = clock
+        self._epoch = epoch
+        self._readings: OrderedDict[tuple[str, str], Reading[StoreDay]] = OrderedDict()
+        self._counts: dict[tuple[str, str], int] = {}
+        self._turn = asyncio.Lock()
+        self._rest_until = clock()
+
+    def look(self, day: str, store: str, count: int) -> Reading[StoreDay]:
+        """The reading of a store's day, which somebody looks at right now; `count` events are known to be in it."""
+        key = (day, store)
+        reading = self._readings.get(key)
+        if reading is None:
+            read = partial(self._read, day, store)
+            reading = Reading(f"day of store {store!r}", read, every_seconds=EVERY_SECONDS, clock=self._clock)
+            self._readings[key] = reading
+        self._readings.move_to_end(key)
+        first = reading.latest is None
+        if (first or (self._counts.get(key) != count and self._clock() >= self._rest_until)) and reading.look():
+            self._counts[key] = count
+        self._forget()
+        return reading
+
+    async def close(self) -> None:
+        """Stop reading."""
+        await asyncio.gather(*(reading.close() for reading in self._readings.values()))
+
+    async def _read(self, day: str, store: str) -> StoreDay:
+        async with self._turn:
+            begun = self._clock()
+            try:
+                return await read_store_day(self._stored, day, store, epoch=self._epoch)
+            finally:
+                ended = self._clock()
+                self._rest_until = ended + REST * (ended - begun)
+
+    def _forget(self) -> None:
+        if len(self._readings) > MOST_STORES:
+            key, reading = next(iter(self._readings.items()))
+            if not reading.reading:
+                del self._readings[key]
+                self._counts.pop(key, None)
+
+
+async def read_store_day(
+    stored: Stored, day: str, store: str, *, epoch: Callable[[], float] = time.time, most: int = MOST_EVENTS
+) -> StoreDay:
+    """Read the events of a store's day, newest first, page by page. Raises StoreError."""
+    at, tally, count, after = epoch(), DayTally(), 0, None
+    newest: tuple[StoredEvent, ...] = ()
+    while True:
+        query = EventQuery(day=day, keys={"store": store}, after=after, limit=PAGE)
+        page = await stored.ask(partial(_events, stored.stream.name, query))
+        # In a thread, since parsing takes time that the pages' loop has better uses for.
+        tally.merge(await asyncio.to_thread(fold, stored.stream, page))
+        count += len(page)
+        newest += tuple(page[: NEWEST - len(newest)])
+        if len(page) < PAGE or count >= most:
+            break
+        after = page[-1].id
+    before: list[StoredEvent] = []
+    if not count:
+        query = EventQuery(keys={"store": store}, limit=1)
+        before = await stored.ask(partial(_events, stored.stream.name, query))
+    return StoreDay(
+        day=day,
+        store=store,
+        tally=tally,
+        count=count,
+        newest=newest,
+        before=before[0] if before else None,
+        complete=len(page) < PAGE,
+        at=at,
+    )
+
+
+def fold(stream: Stream, events: Sequence[StoredEvent]) -> DayTally:
+    """What stored events of one day add up to."""
+    tally = Tally()
+    for event in events:
+        try:
+            stream.fold(tally, stream.parse(event.body), event.stored)
+        except InvalidEventError:  # it was read in another time zone, in which its date exists
+            continue
+    total = DayTally()
+    for each in tally.days.values():
+        total.merge(each)
+    return total
+
+
+async def _events(stream: str, query: EventQuery, store: Store) -> list[StoredEvent]:
+    return await store.events(stream, query)
