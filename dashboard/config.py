@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from dashboard.formats import Formats
 from streams.errors import ConfigurationError
-
-_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +52,13 @@ class DashboardConfig:
 
 
 def check(config: DashboardConfig) -> None:
-    """Raises ConfigurationError for a listener beyond loopback that nobody asked for on purpose."""
-    if not config.open and not is_loopback(config.host):
+    """Raises ConfigurationError for what would only show when somebody looks at a page: a locale that is not known, and
+    a listener beyond loopback that shows everything to everybody there, which nobody asked for."""
+    Formats(config.locale, config.currency)
+    if not config.open and config.users_file is None and not is_loopback(config.host):
         raise ConfigurationError(
-            f"the dashboard has no login: listening on {config.host} would show it to everybody there; "
-            "say --open if that is wanted"
+            f"the dashboard would show everything to everybody who reaches {config.host}: say who may log in with "
+            "TILLSTREAM_DASHBOARD_USERS_FILE (`tillstream password NAME` prints its lines), or --open if that is wanted"
         )
 
 
@@ -96,13 +97,5 @@ def listen(config: DashboardConfig) -> socket.socket:
 def url(config: DashboardConfig, port: int) -> str:
     """The page's address, as a browser on this machine opens it."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)  # noqa: S104 - compared, not bound
-    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{port}/"
-
-
-def allowed_origins(config: DashboardConfig, port: int) -> list[str]:
-    """The `host:port` whose pages may open a websocket to us; any other site's are refused."""
-    hosts = [*_LOOPBACK_NAMES]
-    if not is_loopback(config.host):
-        bare = config.host.strip("[]")
-        hosts += [socket.gethostname().lower(), f"[{bare}]" if ":" in bare else bare]
-    return [f"{host}:{port}" for host in dict.fromkeys(hosts)] + [origin.lower() for origin in config.origins]
+    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return f"http://{host}:{port}{config.prefix}/"

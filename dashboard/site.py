@@ -8,14 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 from bokeh.server.server import BaseServer
-from bokeh.server.tornado import BokehTornado
 from panel.io.application import build_applications
 from tornado.httpserver import HTTPServer
-from tornado.ioloop import IOLoop
-from tornado.web import RequestHandler
+from tornado.ioloop import IOLoop, PeriodicCallback
 
-from dashboard.config import DashboardConfig, allowed_origins
+from dashboard.application import Site
+from dashboard.config import DashboardConfig
+from dashboard.login import Gate
 from dashboard.moments import Moments
+from dashboard.names import names_of
 from dashboard.pages.frame import Frame, Pages
 from dashboard.pages.live import LivePage, show
 from dashboard.pages.receipts import receipts_routes
@@ -23,6 +24,7 @@ from dashboard.pages.store import store_page
 from dashboard.pages.stores import stores_page
 from dashboard.pages.system import system_page, system_routes
 from dashboard.pages.today import today_page
+from dashboard.passwords import Users
 from dashboard.rejections import rejections
 from dashboard.sources import Sources
 from dashboard.store_day import StoreDays
@@ -31,18 +33,10 @@ from dashboard.store_day import StoreDays
 UNUSED_SESSION_SECONDS = 20
 #: How often that is looked for.
 CHECK_SESSIONS_SECONDS = 5
+#: How often it is looked whether those who have a live page open are still allowed to.
+CHECK_LOGINS_SECONDS = 5
 #: Nothing that a page sends us is larger than a few hundred bytes.
 MESSAGE_MAX_BYTES = 1 << 20
-
-
-class Alive(RequestHandler):
-    """Says that the server answers: what a page that lost its connection asks for before it loads itself again."""
-
-    def get(self) -> None:
-        """Answer `ok`."""
-        self.set_header("Content-Type", "text/plain")
-        self.set_header("Cache-Control", "no-store")
-        self.write("ok\n")
 
 
 async def serve_site(
@@ -59,15 +53,15 @@ async def serve_site(
         ready: called when pages are answered.
     """
     # They tell every request and every session; what goes wrong still shows.
-    for name in ("bokeh", "panel", "tornado.access"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in {"bokeh": logging.WARNING, "panel": logging.WARNING, "tornado.access": logging.ERROR}.items():
+        logging.getLogger(name).setLevel(level)
     port = listener.getsockname()[1]
     pages = Pages(
         moments=Moments(config, sources.feed, sources.history),
         stored=sources.stored,
         store_days=StoreDays(sources.stored),
         rejections=rejections(sources.stored),
-        frame=Frame(config.prefix),
+        frame=Frame(config.prefix, login=config.users_file is not None),
     )
     live: dict[str, Any] = {
         path: _session(make, pages)
@@ -79,11 +73,13 @@ async def serve_site(
         }.items()
     }
     applications = build_applications(live, title="Tillstream", location=False)
-    application = BokehTornado(
+    application = Site(
         applications,
-        prefix=config.prefix,
-        extra_patterns=[(r"/healthz", Alive), *receipts_routes(pages), *system_routes(pages)],
-        extra_websocket_origins=allowed_origins(config, port),
+        config=config,
+        pages=pages,
+        names=names_of(config, port),
+        gate=Gate(Users(config.users_file), hours=config.login_hours) if config.users_file else None,
+        routes=[*receipts_routes(pages), *system_routes(pages)],
         unused_session_lifetime_milliseconds=UNUSED_SESSION_SECONDS * 1000,
         check_unused_sessions_milliseconds=CHECK_SESSIONS_SECONDS * 1000,
         websocket_max_message_size_bytes=MESSAGE_MAX_BYTES,
@@ -92,11 +88,14 @@ async def serve_site(
     server = BaseServer(IOLoop.current(), application, http)
     server.start()
     http.add_sockets([listener])
+    looking = PeriodicCallback(application.end_logins, CHECK_LOGINS_SECONDS * 1000)
+    looking.start()
     ready()
     try:
         await asyncio.wrap_future(stopped)
     finally:
         # Order: no new connections; then sessions end, which stops their callbacks; then open connections.
+        looking.stop()
         server.stop()
         await asyncio.gather(pages.store_days.close(), pages.rejections.close())
         await http.close_all_connections()

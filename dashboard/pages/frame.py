@@ -34,9 +34,11 @@ class Frame:
 
     Attributes:
         prefix: path of the site, `` or `/something`, without a slash at its end.
+        login: whether people log in, and so can log out.
     """
 
     prefix: str = ""
+    login: bool = False
 
     def address(self, path: str, **query: str) -> str:
         """The address of a page or file of ours, for links: `address("receipts", store="12")`."""
@@ -53,6 +55,7 @@ class Frame:
                 {"href": self.address(each), "title": title, "current": each == path}
                 for each, title in NAVIGATION.items()
             ],
+            "logout": self.address("logout") if self.login else "",
             "icon": theme.ICON,
             "page_css": Markup(theme.PAGE_CSS),  # noqa: S704 - ours
             "early_js": Markup(asset("early.js")),  # noqa: S704 - ours

@@ -1,11 +1,12 @@
-"""Who may reach the dashboard."""
+"""Where the dashboard listens, and what it refuses to."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from dashboard import DashboardConfig
-from dashboard.config import allowed_origins, check, is_loopback, listen, url
+from dashboard.config import check, is_loopback, listen, url
 from streams.errors import ConfigurationError
 
 
@@ -29,21 +30,24 @@ def test_loopback(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
 
 
-def test_listening_beyond_loopback_has_to_be_asked_for() -> None:
-    """Without a login, other machines see the page only if `open` says so."""
-    with pytest.raises(ConfigurationError, match="--open"):
+def test_listening_beyond_loopback_wants_users_or_has_to_be_asked_for(tmp_path: Path) -> None:
+    """Without a login, other machines see the pages only if `open` says so; the error names both ways."""
+    with pytest.raises(ConfigurationError, match=r"TILLSTREAM_DASHBOARD_USERS_FILE.*--open"):
         check(DashboardConfig(host="0.0.0.0"))
     check(DashboardConfig(host="0.0.0.0", open=True))
+    check(DashboardConfig(host="0.0.0.0", users_file=tmp_path / "users"))
     check(DashboardConfig())
 
 
-def test_origins_are_our_own_addresses() -> None:
-    """A websocket may come from a page that we served, or one of the proxies named; never from anywhere."""
-    assert allowed_origins(DashboardConfig(), 8050) == ["localhost:8050", "127.0.0.1:8050", "[::1]:8050"]
-    beyond = allowed_origins(DashboardConfig(host="192.168.1.7", origins=("Till.Example:443",)), 8050)
-    assert "192.168.1.7:8050" in beyond
-    assert "till.example:443" in beyond
-    assert not any("*" in origin for origin in beyond)
+def test_a_locale_that_is_none_is_said_before_anything_starts() -> None:
+    """Not to the first visitor."""
+    with pytest.raises(ConfigurationError, match="locale"):
+        check(DashboardConfig(locale="xx_YY"))
+
+
+def test_the_secret_is_not_in_what_is_logged() -> None:
+    """A configuration ends up in logs and failed assertions."""
+    assert "hunter2" not in repr(DashboardConfig(secret="hunter2hunter2hunter2"))
 
 
 def test_a_port_that_is_taken_is_said_in_one_line() -> None:
@@ -66,4 +70,5 @@ def test_the_address_is_one_that_a_browser_opens() -> None:
     """Wildcards become loopback; IPv6 gets its brackets."""
     assert url(DashboardConfig(host="0.0.0.0"), 1) == "http://127.0.0.1:1/"
     assert url(DashboardConfig(host="::1"), 1) == "http://[::1]:1/"
+    assert url(DashboardConfig(prefix="/shop"), 1) == "http://127.0.0.1:1/shop/"
     assert url(DashboardConfig(host="localhost"), 1) == "http://localhost:1/"
