@@ -4,7 +4,7 @@ A till's clock is not ours. It may be ahead, and then a receipt arrives before i
 negative delay says nothing to anybody.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -33,31 +33,29 @@ class Step:
 
 
 def journey(event: StoredEvent, entry: LedgerEntry | None, zone: ZoneInfo) -> list[Step]:
-    """The steps of a receipt, whose frame's ledger entry is None as long as it is not counted."""
-    arrived = datetime.fromtimestamp(event.received, zone)
+    """The steps of a receipt, whose frame's ledger entry is None as long as it is not counted.
+
+    A flush stamps what it stores and its entry in the ledger with one time: these are one step, unless the flush that
+    stored the receipt did not get as far as the ledger.
+    """
     steps = [
         Step(name="Rung up", at=_second(event.time, zone), note="By the till's clock, to the second."),
-        _received(event, arrived, zone),
+        _received(event, zone),
         _after("Stored", event.stored, event.received, "it was received", zone),
     ]
     if entry is None:
-        steps.append(Step(name="Counted", at="", note="Not yet: its frame has no entry in the ledger.", odd=True))
-        return steps
-    counted = _after("Counted", entry.at, event.stored, "it was stored", zone)
-    steps.append(
-        Step(
-            name=counted.name,
-            at=counted.at,
-            delay=counted.delay,
-            note=f"Entry {entry.seq} in the ledger of writer {entry.writer}.",
-            odd=counted.odd,
-        )
-    )
-    return steps
+        note = "Not yet: its frame has no entry in the ledger."
+        return [*steps, Step(name="Counted", at="", note=note, odd=True)]
+    note = f"Entry {entry.seq} in the ledger of writer {entry.writer}."
+    if abs(entry.at - event.stored) < _STAMP_SECONDS:
+        return [*steps[:-1], replace(steps[-1], name="Stored and counted", note=note)]
+    return [*steps, replace(_after("Counted", entry.at, event.stored, "it was stored", zone), note=note)]
 
 
 def duration(seconds: float) -> str:
     """A length of time, 0 or more, with the precision that people care for: `43 ms`, `1.2 s`, `12 min`, `3 h`."""
+    if seconds < 0.0005:
+        return "less than 1 ms"
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 9.95:
@@ -71,7 +69,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.0f} days"
 
 
-def _received(event: StoredEvent, arrived: datetime, zone: ZoneInfo) -> Step:
+def _received(event: StoredEvent, zone: ZoneInfo) -> Step:
     delay = event.received - event.time
     if delay < 0:
         return Step(
@@ -80,7 +78,7 @@ def _received(event: StoredEvent, arrived: datetime, zone: ZoneInfo) -> Step:
             delay=f"The till's clock was {duration(-delay)} ahead of ours.",
             odd=True,
         )
-    late = arrived.date().isoformat() != event.day
+    late = datetime.fromtimestamp(event.received, zone).date().isoformat() != event.day
     return Step(
         name="Received",
         at=_millisecond(event.received, zone),

@@ -40,7 +40,7 @@ class Slip:
     Attributes:
         facts, sums, payments: label → text, in their order.
         total: the last of the totals, in large type: label, amount.
-        taxes: rate, gross, tax.
+        taxes: rate, gross, tax; the tax is computed, so it is rounded as a till does.
     """
 
     title: str
@@ -69,7 +69,7 @@ def slip(paper: Paper, formats: Formats) -> Slip:
         sums=tuple((label, exact(amount, formats)) for label, amount in sums),
         total=(total[0], exact(total[1], formats)) if total else None,
         taxes=tuple(
-            (f"{formats.quantity(tax.rate)}%", exact(tax.gross, formats), exact(tax.tax, formats))
+            (f"{formats.quantity(tax.rate)}%", exact(tax.gross, formats), formats.amount(tax.tax))
             for tax in paper.taxes
         ),
         payments=tuple((means, exact(amount, formats)) for means, amount in paper.payments),
