@@ -20,7 +20,7 @@ def store_page(pages: Pages) -> LivePage:
     page = LivePage(
         pages,
         file="store.html",
-        path="store",
+        path="stores",
         heading=f"Store {store}" if store else "No store chosen",
         texts=StoreTexts(store),
         parts={"details": DetailsPane(pages, store)},
