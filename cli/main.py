@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, Command] = {
     "post": Command("cli.commands.feeds:post", "Send a file of receipts."),
     "watch": Command("cli.commands.watch:watch", "Print what is published, live."),
     "audit": Command("cli.commands.audit:audit", "Check from the stored data that every event is counted once."),
+    "password": Command("cli.commands.password:password", "Make a line for the file of the dashboard's users."),
     "config": Command("cli.commands.config:config", "Show the effective settings and where each comes from."),
     "version": Command("cli.commands.config:version", "Show the versions of Tillstream and of what it stands on."),
 }

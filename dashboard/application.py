@@ -62,6 +62,13 @@ class LiveHandler(Guarded, DocHandler):
 class SocketHandler(Guarded, WSHandler):
     """The websocket of a live page. Without a login it is answered 403."""
 
+    async def prepare(self) -> None:
+        """No more websockets than pages: one whose session is over would begin it anew."""
+        site = cast("Site", self.application)
+        await super().prepare()
+        if not self._finished and len(site.open_sockets) >= site.config.max_sessions:
+            self.send_error(503)
+
     def check_origin(self, origin: str) -> bool:
         """Whether the page that opens it is ours; Tornado asks."""
         site = cast("Site", self.application)
@@ -79,8 +86,7 @@ class SocketHandler(Guarded, WSHandler):
     def open(self, *arguments: Any, **named: Any) -> Any:
         """Remember whose it is."""
         site = cast("Site", self.application)
-        if site.gate is not None and (login := site.gate.login(self)) is not None:
-            site.open_sockets[self] = login
+        site.open_sockets[self] = site.gate.login(self) if site.gate else None
         return super().open(*arguments, **named)  # type: ignore[no-untyped-call]  # Panel's
 
     def on_close(self) -> None:
@@ -159,7 +165,7 @@ class Site(BokehTornado):
     ) -> None:
         self.config, self.pages, self.names, self.gate = config, pages, names, gate
         self.seldom = Seldom()
-        self.open_sockets: dict[SocketHandler, Login] = {}
+        self.open_sockets: dict[SocketHandler, Login | None] = {}
         secret = config.secret or secrets.token_urlsafe(32)
         if gate is not None:
             more["auth_provider"] = Provider(gate)
@@ -187,7 +193,7 @@ class Site(BokehTornado):
         """Close the live pages of those who are not logged in any more."""
         if self.gate is not None:
             for socket, login in list(self.open_sockets.items()):
-                if not self.gate.holds(login):
+                if login is None or not self.gate.holds(login):
                     socket.close(4001, "not logged in any more")
 
     def get_handler_delegate(

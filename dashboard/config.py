@@ -7,6 +7,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from dashboard.formats import Formats
+from dashboard.passwords import Users
 from streams.errors import ConfigurationError
 
 
@@ -52,9 +53,12 @@ class DashboardConfig:
 
 
 def check(config: DashboardConfig) -> None:
-    """Raises ConfigurationError for what would only show when somebody looks at a page: a locale that is not known, and
-    a listener beyond loopback that shows everything to everybody there, which nobody asked for."""
+    """Raises ConfigurationError for what would only show when somebody looks at a page: a locale that is not known, a
+    file of users that cannot be read, and a listener beyond loopback that shows everything to everybody there, which
+    nobody asked for."""
     Formats(config.locale, config.currency)
+    if config.users_file is not None:
+        Users(config.users_file)
     if not config.open and config.users_file is None and not is_loopback(config.host):
         raise ConfigurationError(
             f"the dashboard would show everything to everybody who reaches {config.host}: say who may log in with "

@@ -90,12 +90,18 @@ class Hashed:
 
 def line(name: str, password: str) -> str:
     """A user's line for the file. Raises ConfigurationError for a name or password that cannot be."""
-    name = plain(name)
-    if not _fits(name):
-        raise ConfigurationError(f"a name is 1 to {NAME_MAX} characters without spaces, colons, or # at its beginning")
+    name = check_name(name)
     if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
         raise ConfigurationError(f"a password has at least {PASSWORD_MIN} characters (and at most {PASSWORD_MAX})")
     return f"{name}:{Hashed.of(password)}"
+
+
+def check_name(name: str) -> str:
+    """The name in the form that is kept. Raises ConfigurationError for one that cannot be."""
+    name = plain(name)
+    if not _fits(name):
+        raise ConfigurationError(f"a name is 1 to {NAME_MAX} characters without spaces, colons, or # at its beginning")
+    return name
 
 
 def plain(text: str) -> str:

@@ -141,8 +141,8 @@ def table(feed: Feed, settings: Settings) -> RenderableType:
     rows.add_column(style="dim")
     rows.add_column(justify="right")
     rows.add_column(style="dim")
-    rows.add_row("revenue", Text(page.revenue, style="bold"), settings.currency)
-    rows.add_row("receipts", page.receipts, f"{page.basket} {settings.currency} on average" if page.basket else "")
+    rows.add_row("revenue", Text(page.revenue, style="bold"), "")
+    rows.add_row("receipts", page.receipts, f"{page.basket} on average")
     rows.add_row("last minute", page.pace, page.speed)
     for name, first, rest in _delay_rows(snapshot):
         rows.add_row(name, first, rest)

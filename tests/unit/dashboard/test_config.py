@@ -7,6 +7,7 @@ import pytest
 
 from dashboard import DashboardConfig
 from dashboard.config import check, is_loopback, listen, url
+from dashboard.passwords import line
 from streams.errors import ConfigurationError
 
 
@@ -35,8 +36,15 @@ def test_listening_beyond_loopback_wants_users_or_has_to_be_asked_for(tmp_path: 
     with pytest.raises(ConfigurationError, match=r"TILLSTREAM_DASHBOARD_USERS_FILE.*--open"):
         check(DashboardConfig(host="0.0.0.0"))
     check(DashboardConfig(host="0.0.0.0", open=True))
+    (tmp_path / "users").write_text(line("anna", "correct horse"))
     check(DashboardConfig(host="0.0.0.0", users_file=tmp_path / "users"))
     check(DashboardConfig())
+
+
+def test_a_file_of_users_that_cannot_be_read_is_said_before_anything_starts(tmp_path: Path) -> None:
+    """A mistyped path must not be found by people who cannot log in."""
+    with pytest.raises(ConfigurationError, match=r"users file .*: No such file"):
+        check(DashboardConfig(users_file=tmp_path / "users"))
 
 
 def test_a_locale_that_is_none_is_said_before_anything_starts() -> None:
