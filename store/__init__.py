@@ -20,6 +20,7 @@ from store.protocol import (
     Owner,
     Rejected,
     RejectedQuery,
+    RejectedStep,
     Store,
     StoredEvent,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "Owner",
     "Rejected",
     "RejectedQuery",
+    "RejectedStep",
     "Store",
     "StoreDataError",
     "StoreError",

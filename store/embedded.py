@@ -31,9 +31,10 @@ from store.protocol import (
     Owner,
     Rejected,
     RejectedQuery,
+    RejectedStep,
     StoredEvent,
 )
-from store.sqlite_lists import event_page, rejected_item, rejected_page
+from store.sqlite_lists import event_page, rejected_count, rejected_item, rejected_page
 from store.sqlite_tables import (
     categories_to_text,
     insert_statement,
@@ -65,28 +66,11 @@ SELECT writer FROM known WHERE writer IS NOT NULL
 
 @dataclass(frozen=True, slots=True)
 class _EventRow:
-    """An event on its way into its table; its line is its body."""
+    """An event's columns before and after `stored`, and its keys by name."""
 
-    event: Event
-    frame: str
-    categories: str
-
-    def values(self, stored: float, names: Sequence[str]) -> tuple[Any, ...]:
-        """In the order of `insert_statement`."""
-        one = self.event
-        return (
-            one.id,
-            self.frame,
-            one.hash,
-            one.day,
-            float(one.time),
-            one.amount,
-            self.categories,
-            float(one.received),
-            stored,
-            one.line,
-            *(one.keys.get(name) for name in names),
-        )
+    before: tuple[Any, ...]
+    body: bytes
+    keys: Mapping[str, str]
 
 
 class EmbeddedStore:
@@ -124,8 +108,18 @@ class EmbeddedStore:
     # Events
 
     def encode(self, event: Event, frame: str) -> EncodedEvent:
-        """An event as a row: its body is its line."""
-        return EncodedEvent(id=event.id, record=_EventRow(event, frame, categories_to_text(event.categories)))
+        """An event as a row: its body is its line. What else the event holds can go."""
+        columns = (
+            event.id,
+            frame,
+            event.hash,
+            event.day,
+            float(event.time),
+            event.amount,
+            categories_to_text(event.categories),
+            float(event.received),
+        )
+        return EncodedEvent(id=event.id, record=_EventRow(columns, event.line, event.keys))
 
     async def insert_events(self, stream: str, events: Sequence[EncodedEvent], stored: float) -> set[int]:
         """Insert what is not there, all in one transaction; see the protocol."""
@@ -139,7 +133,8 @@ class EmbeddedStore:
             taken = set()
             for index, encoded in enumerate(events):
                 row: _EventRow = encoded.record
-                cursor.execute(statement, row.values(stored, names))
+                keys = (row.keys.get(name) for name in names)
+                cursor.execute(statement, (*row.before, stored, row.body, *keys))
                 if cursor.rowcount == 0:
                     taken.add(index)
             return taken
@@ -321,15 +316,35 @@ class EmbeddedStore:
     # Rejected
 
     async def reject(self, items: Sequence[Rejected]) -> None:
-        """Insert what is not there yet."""
+        """Insert what is not there yet, and note what is rejected again; see the protocol."""
         rows = [
             (one.id, one.stream, one.reason, one.detail, one.source, one.body, float(one.first_seen)) for one in items
         ]
+        again = [(one.id, one.source, one.stream, float(one.first_seen), one.id, one.source) for one in items]
 
         def work(connection: sqlite3.Connection) -> None:
             connection.executemany(
                 "INSERT INTO rejected (id, stream, reason, detail, source, body, first_seen) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+                rows,
+            )
+            connection.executemany(
+                "INSERT INTO rejected_steps (item, what, frame, stream, at, note) SELECT ?, 'again', ?, ?, ?, '' "
+                "WHERE NOT EXISTS (SELECT 1 FROM rejected WHERE id = ? AND source = ?) ON CONFLICT DO NOTHING",
+                again,
+            )
+
+        if rows:
+            await self._writer.run(work)
+
+    async def note(self, steps: Sequence[RejectedStep]) -> None:
+        """Insert what is not there yet."""
+        rows = [(one.item, one.what, one.frame, one.stream, float(one.at), one.note) for one in steps]
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "INSERT INTO rejected_steps (item, what, frame, stream, at, note) VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT DO NOTHING",
                 rows,
             )
 
@@ -344,14 +359,9 @@ class EmbeddedStore:
         """One rejected item."""
         return await self._reader.run(lambda connection: rejected_item(connection, stream, id))
 
-    async def rejected_count(self, stream: str) -> dict[str, int]:
+    async def rejected_count(self, stream: str, status: str | None = None) -> dict[str, int]:
         """Rejected items by reason."""
-
-        def work(connection: sqlite3.Connection) -> dict[str, int]:
-            statement = "SELECT reason, count(*) FROM rejected WHERE stream = ? GROUP BY reason"
-            return dict(connection.execute(statement, (stream,)).fetchall())
-
-        return await self._reader.run(work)
+        return await self._reader.run(lambda connection: rejected_count(connection, stream, status))
 
     # The file
 

@@ -129,17 +129,42 @@ class Head:
     seconds: Mapping[int, Sequence[int]]
 
 
+#: What an item that was rejected can be; see `Rejected.status`.
+REJECTED_STATUSES = ("open", "replayed", "discarded")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedStep:
+    """Something that happened to a rejected item after it was first rejected. Never changed, at most one of a kind.
+
+    Attributes:
+        item: the item's id; unique together with `what` and `frame`.
+        what: `replayed` (published again, in `frame`), `again` (rejected again, out of `frame`), or `discarded`.
+        at: epoch seconds.
+        frame: a frame's id; empty for `discarded`.
+        note: what a person said to it.
+    """
+
+    item: str
+    stream: str
+    what: str
+    at: float
+    frame: str = ""
+    note: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
     """Something that cannot be counted, kept with its reason.
 
     Attributes:
         id: hash of stream, reason and bytes, so that rejecting it again changes nothing.
-        reason: `undecodable`, `invalid` or `conflict`.
+        reason: `undecodable`, `invalid`, `conflict`, or `poison` for a dead letter, whose bytes are a whole frame.
         detail: one line for a person.
         source: id of the frame it came in.
         body: the original bytes.
         first_seen: epoch seconds.
+        steps: what happened to it since, oldest first; given by the store.
     """
 
     id: str
@@ -149,20 +174,34 @@ class Rejected:
     source: str
     body: bytes
     first_seen: float
+    steps: tuple[RejectedStep, ...] = ()
+
+    @property
+    def status(self) -> str:
+        """`discarded` once it was; else `replayed` while a frame that it was replayed in did not have it rejected
+        again; else `open`. It follows from what the steps are, not from which was noted first."""
+        if any(step.what == "discarded" for step in self.steps):
+            return "discarded"
+        again = {step.frame for step in self.steps if step.what == "again"}
+        replayed = {step.frame for step in self.steps if step.what == "replayed"}
+        return "replayed" if replayed - again else "open"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectedQuery:
     """Which rejected items to list, newest first: descending by `first_seen`, then id. Every condition must hold.
 
+    There are indexes for reason and time; `status` has none: it filters what those find on the way.
+
     Attributes:
-        reason: as in `Rejected`.
+        reason, status: as in `Rejected`.
         since, before: bounds of `first_seen` in epoch seconds; `since` itself belongs to it, `before` does not.
         after: id of the last item of the page before; behind an id that is not there the page is empty.
         limit: at most so many, 1 or more.
     """
 
     reason: str | None = None
+    status: str | None = None
     since: float | None = None
     before: float | None = None
     after: str | None = None
@@ -224,7 +263,11 @@ class Store(Protocol):
         does not name: no later head can name them. Both are epoch seconds."""
 
     async def reject(self, items: Sequence[Rejected]) -> None:
-        """Keep rejected items; one that is there already stays as it is."""
+        """Keep rejected items, without their steps. One that is there already stays as it is; if it comes out of
+        another frame than the first time, the step `again` is noted, so that one that was replayed is open again."""
+
+    async def note(self, steps: Sequence[RejectedStep]) -> None:
+        """Note what happened to rejected items; a step that is there already stays as it is."""
 
     async def rejected(self, stream: str, query: RejectedQuery) -> list[Rejected]:
         """A page of rejected items."""
@@ -232,8 +275,8 @@ class Store(Protocol):
     async def rejected_item(self, stream: str, id: str) -> Rejected | None:
         """One rejected item."""
 
-    async def rejected_count(self, stream: str) -> dict[str, int]:
-        """How many items were rejected, by reason."""
+    async def rejected_count(self, stream: str, status: str | None = None) -> dict[str, int]:
+        """How many items were rejected, by reason: all, or those that are in a status now."""
 
     async def event(self, stream: str, id: str) -> StoredEvent | None:
         """One stored event."""

@@ -4,17 +4,27 @@ A page follows an index backwards, from the place of the last item of the page b
 are looked at on the way.
 """
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from store.protocol import EventQuery, Rejected, RejectedQuery, StoredEvent
+from store.protocol import EventQuery, Rejected, RejectedQuery, RejectedStep, StoredEvent
 from store.sqlite_tables import category_to_find, key_column, list_index, select, stored_event, table_of
 
 #: Index entries that are counted to find the key that few events have: what a key has beyond it is many.
 _MANY = 1000
 _REJECTED = ("id", "stream", "reason", "detail", "source", "body", "first_seen")
 _REJECTED_COLUMNS = ", ".join(_REJECTED)
+_STEP = ("item", "what", "frame", "stream", "at", "note")
+#: `Rejected.status` of a row of `rejected`.
+_STATUS = """CASE
+    WHEN EXISTS (SELECT 1 FROM rejected_steps WHERE item = rejected.id AND what = 'discarded') THEN 'discarded'
+    WHEN EXISTS (
+        SELECT frame FROM rejected_steps WHERE item = rejected.id AND what = 'replayed'
+        EXCEPT SELECT frame FROM rejected_steps WHERE item = rejected.id AND what = 'again'
+    ) THEN 'replayed'
+    ELSE 'open' END"""
 
 
 class _Conditions:
@@ -97,23 +107,42 @@ def rejected_page(connection: sqlite3.Connection, stream: str, query: RejectedQu
     asked.add_given("reason = ?", query.reason)
     asked.add_given("first_seen >= ?", query.since)
     asked.add_given("first_seen < ?", query.before)
+    asked.add_given(f"{_STATUS} = ?", query.status)
     if query.after is not None:
         last = rejected_item(connection, stream, query.after)
         if last is None:
             return []
         asked.add("(first_seen, id) < (?, ?)", last.first_seen, last.id)
     statement = f"SELECT {_REJECTED_COLUMNS} FROM rejected {asked.where()} ORDER BY first_seen DESC, id DESC LIMIT ?"  # noqa: S608
-    return [_rejected(row) for row in connection.execute(statement, [*asked.values, query.limit])]
+    return _rejected(connection, connection.execute(statement, [*asked.values, query.limit]).fetchall())
 
 
 def rejected_item(connection: sqlite3.Connection, stream: str, id: str) -> Rejected | None:
     """One rejected item."""
-    row = connection.execute(
+    rows = connection.execute(
         f"SELECT {_REJECTED_COLUMNS} FROM rejected WHERE id = ? AND stream = ?",  # noqa: S608
         (id, stream),
-    ).fetchone()
-    return None if row is None else _rejected(row)
+    ).fetchall()
+    return _rejected(connection, rows)[0] if rows else None
 
 
-def _rejected(row: Sequence[Any]) -> Rejected:
-    return Rejected(**dict(zip(_REJECTED, row, strict=True)))
+def rejected_count(connection: sqlite3.Connection, stream: str, status: str | None) -> dict[str, int]:
+    """Rejected items by reason."""
+    asked = _Conditions()
+    asked.add("stream = ?", stream)
+    asked.add_given(f"{_STATUS} = ?", status)
+    statement = f"SELECT reason, count(*) FROM rejected {asked.where()} GROUP BY reason"  # noqa: S608
+    return dict(connection.execute(statement, asked.values).fetchall())
+
+
+def _rejected(connection: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> list[Rejected]:
+    """Read rows of `_REJECTED`, each with its steps."""
+    steps: dict[str, list[RejectedStep]] = {row[0]: [] for row in rows}
+    found = connection.execute(
+        f"SELECT {', '.join(_STEP)} FROM rejected_steps WHERE item IN (SELECT value FROM json_each(?)) "  # noqa: S608
+        "ORDER BY at, what, frame",
+        (json.dumps([*steps]),),
+    )
+    for values in found:
+        steps[values[0]].append(RejectedStep(**dict(zip(_STEP, values, strict=True))))
+    return [Rejected(**dict(zip(_REJECTED, row, strict=True)), steps=tuple(steps[row[0]])) for row in rows]

@@ -14,7 +14,9 @@ from store.errors import StoreDataError, StoreUnavailableError
 from store.protocol import StoredEvent
 from store.sqlite_thread import connect, translate
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+#: Versions that are brought up to this one by making what is missing; 0 is a new file.
+_UPGRADED = (0, 2)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger (
     frame TEXT PRIMARY KEY, stream TEXT NOT NULL, writer TEXT NOT NULL, seq INTEGER NOT NULL, tally TEXT,
@@ -30,6 +32,10 @@ CREATE TABLE IF NOT EXISTS rejected (
     id TEXT PRIMARY KEY, stream TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, source TEXT NOT NULL,
     body BLOB NOT NULL, first_seen REAL NOT NULL
 );
+CREATE TABLE IF NOT EXISTS rejected_steps (
+    item TEXT NOT NULL, what TEXT NOT NULL, frame TEXT NOT NULL, stream TEXT NOT NULL, at REAL NOT NULL,
+    note TEXT NOT NULL, PRIMARY KEY (item, what, frame)
+) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS rejected_newest ON rejected (stream, first_seen, id);
 CREATE INDEX IF NOT EXISTS rejected_reason ON rejected (stream, reason, first_seen, id);
 """
@@ -55,17 +61,17 @@ _MEANINGS = {"\\": "\\", "n": "\n", "0": "\0"}
 
 
 def make_file(name: str) -> Path:
-    """Make a file and its tables if they are not there; its absolute path. Raises StoreError, and its branch
-    StoreDataError for a file of another version."""
+    """Make a file and its tables if they are not there; its absolute path. A file of the version before gets what it
+    lacks. Raises StoreError, and its branch StoreDataError for a file of another version."""
     path = Path(name).expanduser().absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = connect(path)
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, SCHEMA_VERSION):
+            if version not in (*_UPGRADED, SCHEMA_VERSION):
                 raise StoreDataError(f"{path} is of version {version}, this release reads version {SCHEMA_VERSION}")
-            if version == 0:
+            if version != SCHEMA_VERSION:
                 connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         finally:
             connection.close()
