@@ -32,7 +32,12 @@ class Stored:
         The question runs on the store's loop; this is awaited on any. Raises StoreError, also when there is no answer
         in time; cancelling it cancels the question.
         """
-        asked = asyncio.run_coroutine_threadsafe(question(self._store), self._loop)
+        asking = question(self._store)
+        try:
+            asked = asyncio.run_coroutine_threadsafe(asking, self._loop)
+        except RuntimeError:  # the loop is closed
+            asking.close()
+            raise StoreUnavailableError("the store is closed, as this process is about to end") from None
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 return await asyncio.wrap_future(asked)

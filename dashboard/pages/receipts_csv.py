@@ -65,11 +65,15 @@ class ReceiptsCsv(PlainHandler):
         """Send the file. When the store fails on the way, the connection is reset: half a file never looks whole."""
         form = self._read(self)
         if form.filters is None:
-            self.set_status(400)
             text = " ".join(f"{name}: {expected}" for name, expected in form.errors.items())
-            self.page("error.html", "receipts", "This did not work", text=text)
+            self.trouble(400, "This did not work", text)
             return
-        events = await self._find(form.filters, "")
+        try:
+            events = await self._find(form.filters, "")
+        except StoreError as exc:
+            log.warning("receipts cannot be exported", error=str(exc))
+            self.trouble(503, "No file now", "The store does not answer. Nothing is lost; try again in a moment.")
+            return
         self.set_header("Content-Type", "text/csv; charset=utf-8; header=present")
         self.set_header("Content-Disposition", f'attachment; filename="{file_name(form.filters)}"')
         self.set_header("Cache-Control", "no-store")
