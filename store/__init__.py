@@ -1,8 +1,9 @@
 """Keeping events, the ledger, checkpoints and what was rejected.
 
 - `store.protocol`: the `Store` protocol and the records that cross it
-- `store.mongo`: MongoDB (or what speaks its protocol) through Motor; `store.mongo_client`, `store.mongo_records` and
-  `store.mongo_checkpoints` are its rooms for connections and errors, for documents, and for heads and days
+- `store.mongo`: MongoDB (or what speaks its protocol) through Motor; its rooms are `store.mongo_client` for
+  connections and errors, `store.mongo_records` for documents, `store.mongo_lists` for lists, `store.mongo_checkpoints`
+  for heads and days, `store.mongo_rejected` for what was rejected
 - `store.embedded`: SQLite in one file, for one machine; `store.sqlite_thread` is its room for transactions, and
   `store.sqlite_tables` for tables and rows
 - `store.codec`: tallies and heads as the text that both keep

@@ -6,7 +6,8 @@ counted, a head's `_id` (stream and version) who moved the checkpoint on. Condit
 FerretDB's are not atomic.
 
 Not here: connections and errors (`store.mongo_client`), the documents' forms (`store.mongo_records`), lists page by
-page (`store.mongo_lists`), and how a checkpoint moves on (`store.mongo_checkpoints`).
+page (`store.mongo_lists`), how a checkpoint moves on (`store.mongo_checkpoints`), and what was rejected
+(`store.mongo_rejected`).
 """
 
 import asyncio
@@ -22,8 +23,16 @@ from pymongo.errors import BulkWriteError
 from analytics import DayTally
 from store.errors import StoreError
 from store.mongo_checkpoints import CHECKPOINTS, DAYS, MongoCheckpoints
-from store.mongo_client import DUPLICATE_KEY, Collection, collection, describe_bulk, open_client, translated
-from store.mongo_lists import EVENT_ORDER, REJECTED_ORDER, event_page, rejected_page
+from store.mongo_client import (
+    DUPLICATE_KEY,
+    Collection,
+    collection,
+    id_taken,
+    open_client,
+    translated,
+    write_errors,
+)
+from store.mongo_lists import EVENT_ORDER, REJECTED_ORDER, event_page
 from store.mongo_records import (
     RESERVED_NAMES,
     EventRecord,
@@ -31,11 +40,10 @@ from store.mongo_records import (
     ledger_document,
     ledger_entry,
     raw_record,
-    rejected_document,
-    rejected_of,
     stamped,
     stored_event,
 )
+from store.mongo_rejected import REJECTED, STEPS, MongoRejected
 from store.protocol import (
     LEDGER_LIMIT,
     EncodedEvent,
@@ -45,13 +53,14 @@ from store.protocol import (
     Owner,
     Rejected,
     RejectedQuery,
+    RejectedStep,
     StoredEvent,
 )
 from streams.base import Event
 
 log = structlog.get_logger()
 
-LEDGER, REJECTED = "ledger", "rejected"
+LEDGER = "ledger"
 #: Look-ups of one `_id` that run side by side.
 _LOOK_UPS = 25
 #: FerretDB 1.24 handles bulks of 100 at a time and an ordered one goes on with the next 100 after an error.
@@ -68,15 +77,16 @@ _CONTENT_CODES = frozenset({2, 9, 15, 22, 52, 57})
 class MongoStore:
     """A store in one MongoDB database. Made by `store.connect`.
 
-    Collections: one per stream, by its name, for events; `ledger`, `checkpoints`, `days` and `rejected` for all
-    streams. Every write waits for a majority and the journal, every read sees what a majority has; every call has a
-    time limit.
+    Collections: one per stream, by its name, for events; `ledger`, `checkpoints`, `days`, `rejected` and
+    `rejected_steps` for all streams. Every write waits for a majority and the journal, every read sees what a majority
+    has; every call has a time limit.
     """
 
     def __init__(self, client: AsyncIOMotorClient[dict[str, Any]], database: str) -> None:
         self._client = client
         self._database = client[database]
         self._checkpoints = MongoCheckpoints(self._database)
+        self._rejected = MongoRejected(self._database)
         self._scans_filters: bool | None = None
 
     @classmethod
@@ -93,7 +103,7 @@ class MongoStore:
         Events and rejected items are indexed in the order of lists: events of all days and for each key, rejected
         items of a stream and for each reason.
         """
-        if stream in (LEDGER, CHECKPOINTS, DAYS, REJECTED) or RESERVED_NAMES & set(key_names):
+        if stream in (LEDGER, CHECKPOINTS, DAYS, REJECTED, STEPS) or RESERVED_NAMES & set(key_names):
             raise ValueError(f"a stream's name or key name is taken by the store itself: {stream}, {key_names}")
         indexes = {LEDGER: [_index("stream", "writer", "seq", unique=True)]}
         with translated("prepare the store"):
@@ -104,6 +114,7 @@ class MongoStore:
             indexes[CHECKPOINTS] = [_index("stream", "version")]
             indexes[DAYS] = [_index("stream", "at")]
             indexes[REJECTED] = [_index("stream", *REJECTED_ORDER), _index("stream", "reason", *REJECTED_ORDER)]
+            indexes[STEPS] = [_index("item"), _index("stream", "item")]
             indexes[stream] = [_index(*EVENT_ORDER), *(_index(name, *EVENT_ORDER) for name in key_names)]
         for name, models in indexes.items():
             await self._make_indexes(name, models)
@@ -154,10 +165,10 @@ class MongoStore:
                     [stamped(record, stored) for record in records], ordered=False
                 )
             except BulkWriteError as exc:
-                errors = _write_errors(exc)
-                if any(not _id_taken(error) and error["code"] not in _CONTENT_CODES for error in errors):
+                errors = write_errors(exc)
+                if any(not id_taken(error) and error["code"] not in _CONTENT_CODES for error in errors):
                     raise
-                taken = {error["index"] for error in errors if _id_taken(error)}
+                taken = {error["index"] for error in errors if id_taken(error)}
                 return taken, [error["index"] for error in errors if error["index"] not in taken]
         return set(), []
 
@@ -203,7 +214,7 @@ class MongoStore:
                 try:
                     await self._collection(LEDGER).insert_many(documents, ordered=True)
                 except BulkWriteError as exc:
-                    errors = _write_errors(exc)
+                    errors = write_errors(exc)
                     if any(error["code"] != DUPLICATE_KEY for error in errors):
                         raise
                     return done + min(int(error["index"]) for error in errors)
@@ -285,37 +296,26 @@ class MongoStore:
     # Rejected
 
     async def reject(self, items: Sequence[Rejected]) -> None:
-        """Insert what is not there yet, unordered."""
-        if not items:
-            return
-        with translated(f"keep {len(items)} rejected items"):
-            try:
-                await self._collection(REJECTED).insert_many([rejected_document(one) for one in items], ordered=False)
-            except BulkWriteError as exc:
-                if any(not _id_taken(error) for error in _write_errors(exc)):
-                    raise
+        """Insert what is not there yet, and note what is rejected again; see the protocol."""
+        await self._rejected.reject(items)
+
+    async def note(self, steps: Sequence[RejectedStep]) -> None:
+        """Insert what is not there yet."""
+        await self._rejected.note(steps)
 
     async def rejected(self, stream: str, query: RejectedQuery) -> list[Rejected]:
         """A page of rejected items."""
         with translated(f"list what {stream} rejected"):
-            found = await rejected_page(self._collection(REJECTED), stream, query, at_once=await self._scans())
-        return [rejected_of(one) for one in found]
+            at_once = await self._scans()
+        return await self._rejected.page(stream, query, at_once=at_once)
 
     async def rejected_item(self, stream: str, id: str) -> Rejected | None:
         """One rejected item."""
-        with translated(f"read an item that {stream} rejected"):
-            found = await self._collection(REJECTED).find_one({"_id": id})
-        return None if found is None or found["stream"] != stream else rejected_of(found)
+        return await self._rejected.item(stream, id)
 
-    async def rejected_count(self, stream: str) -> dict[str, int]:
+    async def rejected_count(self, stream: str, status: str | None = None) -> dict[str, int]:
         """Rejected items by reason."""
-        steps: list[Mapping[str, Any]] = [
-            {"$match": {"stream": stream}},
-            {"$group": {"_id": "$reason", "items": {"$sum": 1}}},
-        ]
-        with translated(f"count what {stream} rejected"):
-            found = await self._collection(REJECTED).aggregate(steps).to_list(None)
-        return {one["_id"]: int(one["items"]) for one in found}
+        return await self._rejected.count(stream, status)
 
     # The connection
 
@@ -342,19 +342,6 @@ class MongoStore:
 
 def _index(*names: str, unique: bool = False) -> IndexModel:
     return IndexModel([(name, ASCENDING) for name in names], unique=unique)
-
-
-def _write_errors(error: BulkWriteError) -> list[dict[str, Any]]:
-    """A bulk write's errors, one for each document. Raises StoreError for an unmet write concern."""
-    details: dict[str, Any] = dict(error.details or {})
-    if details.get("writeConcernErrors") or not details.get("writeErrors"):
-        raise StoreError(f"a write's outcome is unknown: {describe_bulk(error)}") from error
-    return list(details["writeErrors"])
-
-
-def _id_taken(error: Mapping[str, Any]) -> bool:
-    """Whether a write error says that the `_id` is taken; not every server names the index."""
-    return error["code"] == DUPLICATE_KEY and set(error.get("keyPattern") or {"_id": 1}) == {"_id"}
 
 
 def _chunks(items: Iterable[str], size: int) -> list[list[str]]:

@@ -3,7 +3,7 @@
 Not here: what is read and written, see `store.mongo`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -100,6 +100,19 @@ def describe_bulk(error: BulkWriteError) -> str:
     if writes:
         return f"{_shortened(str(writes[0].get('errmsg')))} (code {writes[0].get('code')})"
     return "bulk write failed"
+
+
+def write_errors(error: BulkWriteError) -> list[dict[str, Any]]:
+    """A bulk write's errors, one for each document. Raises StoreError for an unmet write concern."""
+    details: dict[str, Any] = dict(error.details or {})
+    if details.get("writeConcernErrors") or not details.get("writeErrors"):
+        raise StoreError(f"a write's outcome is unknown: {describe_bulk(error)}") from error
+    return list(details["writeErrors"])
+
+
+def id_taken(error: Mapping[str, Any]) -> bool:
+    """Whether a write error says that the `_id` is taken; not every server names the index."""
+    return error["code"] == DUPLICATE_KEY and set(error.get("keyPattern") or {"_id": 1}) == {"_id"}
 
 
 def _shortened(words: str) -> str:

@@ -5,7 +5,7 @@ ledger's tallies, a day's totals and a head's maps are JSON in one string each: 
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from bson.raw_bson import RawBSONDocument
 
 from analytics import encode_tally
 from store.codec import head_to_text, tally_from_text
-from store.protocol import Head, LedgerEntry, Rejected, StoredEvent
+from store.protocol import Head, LedgerEntry, Rejected, RejectedStep, StoredEvent
 from streams.base import Event
 
 #: Names at the top of an event's document that a stream's key must not have.
@@ -179,7 +179,7 @@ def rejected_document(item: Rejected) -> dict[str, Any]:
     }
 
 
-def rejected_of(document: Mapping[str, Any]) -> Rejected:
+def rejected_of(document: Mapping[str, Any], steps: Sequence[RejectedStep]) -> Rejected:
     """Read a rejected item."""
     return Rejected(
         id=document["_id"],
@@ -189,4 +189,30 @@ def rejected_of(document: Mapping[str, Any]) -> Rejected:
         source=document["source"],
         body=bytes(document["body"]),
         first_seen=document["first_seen"],
+        steps=tuple(steps),
+    )
+
+
+def step_document(step: RejectedStep) -> dict[str, Any]:
+    """A step as a document; its `_id` is what makes it the same step."""
+    return {
+        "_id": f"{step.item}:{step.what}:{step.frame}",
+        "item": step.item,
+        "stream": step.stream,
+        "what": step.what,
+        "frame": step.frame,
+        "at": float(step.at),
+        "note": step.note,
+    }
+
+
+def step_of(document: Mapping[str, Any]) -> RejectedStep:
+    """Read a step."""
+    return RejectedStep(
+        item=document["item"],
+        stream=document["stream"],
+        what=document["what"],
+        frame=document["frame"],
+        at=document["at"],
+        note=document["note"],
     )

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import store as stores
-from store import EventQuery, StoreDataError, StoreError, StoreUnavailableError, sqlite_lists
-from tests.integration.store.examples import DAY, KEY_NAMES, STREAM, entry, event, frame
+from store import EventQuery, RejectedStep, StoreDataError, StoreError, StoreUnavailableError, sqlite_lists
+from tests.integration.store.examples import DAY, KEY_NAMES, STREAM, entry, event, frame, rejected
 from tests.support import eventually
 
 #: Writes events `0`, `1`, … one call after another, and says each id once its call returned.
@@ -198,6 +198,23 @@ async def test_a_file_of_another_release_is_refused(tmp_path: Path, version: int
     connection.close()
     with pytest.raises(StoreDataError, match=rf"store\.db is of version {version}, this release reads version \d+$"):
         await stores.connect(f"sqlite:{path}")
+
+
+async def test_a_file_of_the_version_before_gets_what_it_lacks(tmp_path: Path) -> None:
+    """And keeps what it has."""
+    path = tmp_path / "store.db"
+    before, item = await stores.connect(f"sqlite:{path}"), rejected("1")
+    await before.reject([item])
+    await before.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE rejected_steps")
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    after = await stores.connect(f"sqlite:{path}")
+    step = RejectedStep(item="1", stream=STREAM, what="discarded", at=1.0)
+    await after.note([step])
+    assert await after.rejected_item(STREAM, "1") == dataclasses.replace(item, steps=(step,))
+    await after.close()
 
 
 @pytest.mark.parametrize(
