@@ -74,7 +74,7 @@ class SystemTexts:
             "live": _figure(view.live)
             + _facts([("Revision", view.revision), ("As of", view.as_of)])
             + _figure(view.messages)
-            + _facts([("Passed over, older than what was known", view.ignored)]),
+            + _facts([("Passed over as old", view.ignored)]),
             "incoming": _incoming(view),
             "delays": _delays(view),
             "queues": _figures((view.waiting, view.dead, view.lag)),
@@ -98,10 +98,12 @@ def verdict(figures: Iterable[Figure]) -> str:
     return f'<div class="verdict {found[0].state}" role="status"><ul>{items}</ul></div>'
 
 
-def _figure(figure: Figure) -> str:
+def _figure(figure: Figure, *, named: bool = True) -> str:
+    """A figure; not `named` where the card's heading names it already."""
+    name = f"<h3>{escape(figure.name)}</h3>" if named else ""
     todo = f'<p class="todo">{_prose(figure.todo)}</p>' if figure.todo else ""
     return (
-        f'<div class="figure"><h3>{escape(figure.name)}</h3><p class="value number">{escape(figure.value)}</p>'
+        f'<div class="figure">{name}<p class="value number">{escape(figure.value)}</p>'
         f'{_state(figure.state)}<p class="small why">{escape(figure.why)}.</p>{todo}</div>'
     )
 
@@ -165,12 +167,12 @@ def _workers(view: SystemView) -> str:
         if items
         else '<p class="hint">No worker counted anything in the last minute.</p>'
     )
-    return _figure(view.workers) + shares
+    return _figure(view.workers, named=False) + shares
 
 
 def _rejected(figure: Figure, kept: Rejections | None, moment: Moment, frame: Frame) -> str:
     if kept is None:
-        return _figure(figure)
+        return _figure(figure, named=False)
     everything = escape(frame.address("rejected"))
     reasons = "".join(
         f'<li><a class="chip" href="{escape(frame.address("rejected", reason=reason))}">{escape(reason)} '
@@ -190,7 +192,11 @@ def _rejected(figure: Figure, kept: Rejections | None, moment: Moment, frame: Fr
         if rows
         else '<p class="hint">Nothing was ever rejected.</p>'
     )
-    return _figure(figure) + (f'<ul class="chips" aria-label="By reason">{reasons}</ul>' if reasons else "") + newest
+    return (
+        _figure(figure, named=False)
+        + (f'<ul class="chips" aria-label="By reason">{reasons}</ul>' if reasons else "")
+        + newest
+    )
 
 
 def _versions(moment: Moment) -> str:
