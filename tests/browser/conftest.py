@@ -5,7 +5,7 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import store as stores
 from broker import Broker, Message, receipts_topology
 from dashboard import DashboardConfig, Feed, serve_dashboard, sources_of
 from streams import ReceiptStream
+from tests.browser.whole import Site, whole_site
 from tests.servers.fixtures import missing_server
 
 #: Chromium as the design asks for it: nothing that talks to anybody by itself.
@@ -74,7 +75,14 @@ class Visit:
 
 async def visit(browser: Browser, url: str, *, width: int = 1280, height: int = 900) -> Visit:
     """Open the dashboard and wait until it shows something."""
-    page = await browser.new_page(viewport={"width": width, "height": height})
+    seen = watched(await browser.new_page(viewport={"width": width, "height": height}))
+    await seen.page.goto(url)
+    await seen.page.locator(".revenue .number").wait_for()
+    return seen
+
+
+def watched(page: Page) -> Visit:
+    """Note from now on what a page asks for and complains of."""
     seen = Visit(page)
 
     def asked(address: str) -> None:
@@ -91,9 +99,15 @@ async def visit(browser: Browser, url: str, *, width: int = 1280, height: int = 
         socket.on("framereceived", lambda payload: seen.pushed.append(len(payload)))
 
     page.on("websocket", opened)
-    await page.goto(url)
-    await page.locator(".revenue .number").wait_for()
     return seen
+
+
+@pytest.fixture(scope="session")
+def site(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The whole system with days behind it and receipts coming in, shared by tests that only look."""
+    assert chromium
+    with whole_site(tmp_path_factory.mktemp("site"), receipts=600, rate=3) as running:
+        yield running
 
 
 class Publisher:

@@ -1,0 +1,60 @@
+"""What holds for every page: it is ours alone, says what it is, complains of nothing, and fits its screen."""
+
+import re
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.browser.conftest import Visit, watched
+from tests.browser.whole import PAGES, Site, shown
+
+pytestmark = pytest.mark.browser
+
+#: A phone, a laptop, a wall screen.
+WIDTHS = (390, 1280, 1920)
+#: Pages whose answer is an error: the browser says so on its console by itself.
+ERRORS = {"receipt-missing": 404, "no-page": 404, "receipts-wrong": 400}
+
+
+@pytest.mark.parametrize("name", PAGES)
+async def test_a_page_is_whole(browser: Browser, site: Site, name: str) -> None:
+    """No other host is asked, nothing is complained of, there are a title and one heading, and nothing is cut off."""
+    seen = watched(await browser.new_page())
+    await shown(seen.page, site, name)
+    for width in WIDTHS:
+        await seen.page.set_viewport_size({"width": width, "height": 900})
+        await settled(seen)
+        beyond = await seen.page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
+        assert beyond <= 0, f"at {width} px the page is {beyond} px too wide: {await too_wide(seen)}"
+    assert seen.hosts == {site.pages[name].split("/")[2]}
+    complaints = [each for each in seen.complaints if not (name in ERRORS and f"status of {ERRORS[name]}" in each)]
+    assert complaints == []
+    await expect(seen.page).to_have_title(re.compile(r"\w.* · Tillstream$"))
+    await expect(seen.page.get_by_role("heading", level=1)).to_have_count(1)
+    assert await seen.page.locator("html").get_attribute("lang") == "en"
+    assert await seen.page.locator("link[rel=icon]").count() == 1
+
+
+async def settled(seen: Visit) -> None:
+    """Wait until the page is drawn for its new width: two frames, and Bokeh has nothing left to do."""
+    await seen.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    await seen.page.wait_for_function("() => window.Bokeh?.documents?.[0]?.is_idle ?? true", timeout=10_000)
+
+
+async def too_wide(seen: Visit) -> list[str]:
+    """Elements that reach beyond the right edge, the innermost ones."""
+    found: list[str] = await seen.page.evaluate(
+        """() => {
+            const found = []
+            const look = (root) => {
+                for (const each of root.querySelectorAll("*")) {
+                    if (each.getBoundingClientRect().right > innerWidth + 1)
+                        found.push(`${each.tagName} ${each.className} ${each.textContent.slice(0, 30)}`)
+                    if (each.shadowRoot) look(each.shadowRoot)
+                }
+            }
+            look(document)
+            return found.slice(-5)
+        }"""
+    )
+    return found
