@@ -148,7 +148,8 @@ def _delays(view: SystemView) -> str:
         for row in view.delays
     )
     return (
-        f'{above}<div class="scroll"><table class="list"><thead><tr><th scope="col">From … to</th>'
+        f'{above}<div class="scroll" tabindex="0" role="region" aria-label="Delays">'
+        '<table class="list"><thead><tr><th scope="col">From … to</th>'
         '<th scope="col" class="end">Half within</th><th scope="col" class="end">99 % within</th>'
         f'<th scope="col" class="end">Mean</th><th scope="col" class="end">Most</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
