@@ -7,7 +7,7 @@ import msgspec
 from dashboard.pages.plain import PlainHandler, log
 from dashboard.pages.receipt_journey import journey
 from dashboard.pages.receipt_slip import slip
-from dashboard.pages.receipts_list import colours, short
+from dashboard.pages.receipts_list import short
 from store.errors import StoreError
 from store.protocol import LedgerEntry, Store, StoredEvent
 from streams.errors import InvalidEventError
@@ -65,7 +65,7 @@ class ReceiptPage(PlainHandler):
             "receipts",
             sheet.title if sheet else f"Receipt {event.keys.get('receipt', '')}",
             slip=sheet,
-            colours=colours(line.category for line in sheet.lines) if sheet else {},
+            colours=moment.colours.of(line.category for line in sheet.lines) if sheet else {},
             steps=journey(event, entry, moment.config.timezone),
             event=event,
             timezone=str(moment.config.timezone),

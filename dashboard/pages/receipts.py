@@ -106,7 +106,7 @@ class ReceiptsPage(PlainHandler):
                 for chip in shown.chips(filters, formats)
             ],
             rows=[shown.row(event, zone, formats) for event in events],
-            colours=shown.colours(shown.names(events)),
+            colours=moment.colours.of(shown.names(events)),
             day=shown.long_day(filters.day) if filters.day else "",
             currency=formats.currency,
             state=_state(form.filters, found, after=after, lost=lost, failed=failed),

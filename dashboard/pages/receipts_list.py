@@ -1,6 +1,6 @@
 """A page of the list of receipts, in words that are ready to be shown. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -93,11 +93,6 @@ def chips(filters: Filters, formats: Formats) -> list[Chip]:
 def names(events: Sequence[StoredEvent]) -> list[str]:
     """All categories of these receipts, each once."""
     return list(dict.fromkeys(name for event in events for name in event.categories))
-
-
-def colours(categories: Iterable[str]) -> dict[str, str]:
-    """Category → its colour as a value for CSS."""
-    return dict.fromkeys(categories, "var(--cat-other, currentColor)")
 
 
 def exact(amount: Decimal, formats: Formats) -> str:
