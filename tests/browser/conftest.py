@@ -120,7 +120,7 @@ class Publisher:
         self.speaking = True
 
     def tell(self, *, total: float, count: int, day: str = "2026-11-21", as_of: float = NOON, **more: Any) -> None:
-        """New totals. `more`: categories, per_minute, milliseconds, minutes."""
+        """New totals. `more`: categories, per_minute, milliseconds, minutes; metrics: further parts by their names."""
         self._revision += 1
         stamp = {"day": day, "revision": self._revision, "asOf": as_of}
         rows = {minute: {"count": number, "sum": 1.0} for minute, number in more.get("minutes", {}).items()}
@@ -134,6 +134,7 @@ class Publisher:
             ("categories", "receipts"): {"categories": more.get("categories", {}), **stamp},
             ("metrics", "receipts.rate"): {**rate, **stamp},
             ("metrics", "receipts.minutes"): {"received": rows, "own": {}, "complete": True, **stamp},
+            **{("metrics", f"receipts.{name}"): {**said, **stamp} for name, said in more.get("metrics", {}).items()},
         }
 
     async def run(self) -> None:
