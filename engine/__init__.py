@@ -7,41 +7,57 @@
 - `engine.queries`: totals as of a request
 - `engine.messages`: what is published every second; of that, `engine.activity` knows who did something in the last
   minute, and `engine.recent` that minute's delays
-- `engine.audit`: do the stored data add up?
+- `engine.audit`: do the stored data add up? `engine.repair`: counting what a lost frame left behind
+- `engine.quarantine`: what was rejected, replayed or discarded; `engine.dead_letters`: frames that nobody could count
 """
 
 from engine.activity import Activity, WorkerShare
 from engine.audit import AuditReport, audit
+from engine.dead_letters import DeadLetter, dead_letters, discard_dead_letter, replay_dead_letter
 from engine.flush import Flushed, Flusher
 from engine.messages import EngineState, View, messages
 from engine.partials import Partial, PartialError, partial_message, read_partial, worker_name
 from engine.prepare import PreparedFrame, prepare
+from engine.quarantine import NotReplayedError, describe, discard, replay
 from engine.queries import read_day, read_totals
 from engine.recent import DelayWindow, RecentDelays
+from engine.repair import NotRepairableError, Repaired, repair, unrest
 from engine.totals import REMEMBERED_SECONDS, Merged, Totals
 
 __all__ = [
     "REMEMBERED_SECONDS",
     "Activity",
     "AuditReport",
+    "DeadLetter",
     "DelayWindow",
     "EngineState",
     "Flushed",
     "Flusher",
     "Merged",
+    "NotRepairableError",
+    "NotReplayedError",
     "Partial",
     "PartialError",
     "PreparedFrame",
     "RecentDelays",
+    "Repaired",
     "Totals",
     "View",
     "WorkerShare",
     "audit",
+    "dead_letters",
+    "describe",
+    "discard",
+    "discard_dead_letter",
     "messages",
     "partial_message",
     "prepare",
     "read_day",
     "read_partial",
     "read_totals",
+    "repair",
+    "replay",
+    "replay_dead_letter",
+    "unrest",
     "worker_name",
 ]

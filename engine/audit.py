@@ -30,6 +30,7 @@ class AuditReport:
     Attributes:
         events, entries, writers, days: how many were looked at.
         dropped: ledger entries whose tally was dropped below a checkpoint.
+        open: frames that own events and have no ledger entry: they wait in a queue, are dead letters, or were lost.
         differences: how many places do not add up; 0 is what it should be.
         listed: the first of them, one line each.
     """
@@ -39,6 +40,7 @@ class AuditReport:
     writers: int = 0
     days: int = 0
     dropped: int = 0
+    open: int = 0
     differences: int = 0
     listed: list[str] = field(default_factory=list)
 
@@ -69,6 +71,7 @@ async def audit(store: Store, stream: Stream, *, patience_s: float = 10.0) -> Au
     ledger = await _read_ledger(store, stream, totals.offsets, report)
     folded = await _fold_events(store, stream, ledger, report)
     await _wait_for_entries(store, stream, ledger, patience_s)
+    report.open = len(ledger.open)
     for frame, count in ledger.open.items():
         report.differ(f"{count} events are claimed by frame {frame}, which has no ledger entry")
     await totals.sync()
