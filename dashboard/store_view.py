@@ -7,6 +7,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from analytics.tally import DayTally
+from dashboard.colours import Colours
 from dashboard.formats import UNKNOWN, Formats
 from dashboard.messages import Amount
 from dashboard.moments import Moment
@@ -15,6 +16,8 @@ from dashboard.stores_view import stores_of_day
 
 #: Amounts in tallies are whole numbers of this part.
 _SCALE = 10_000
+#: Hours that are shown even if they are without receipts: a day with one hour of sales is to look like that.
+OPENS, CLOSES = 6, 19
 #: Categories or payments with a line of their own; the others share one.
 MOST_LINES = 12
 
@@ -62,6 +65,7 @@ class Line:
         detail: what else there is to say of it.
         share: of all lines, as text; empty where it says nothing.
         width: percent of the longest line.
+        colour: as a value for CSS; empty where lines have none of their own.
         rest: this is several, which share a line; the name says how many.
     """
 
@@ -70,6 +74,7 @@ class Line:
     detail: str
     share: str
     width: float
+    colour: str = ""
     rest: bool = False
 
 
@@ -93,7 +98,7 @@ class StoreDetails:
     """A store's day as it was read from the store.
 
     Attributes:
-        hours: from the first hour with receipts to the last one; without gaps.
+        hours: without gaps from the first hour with receipts to the last one, and at least OPENS to CLOSES.
         note: when it was read, and what is missing.
     """
 
@@ -161,6 +166,7 @@ def store_details(read: StoreDay, moment: Moment) -> StoreDetails:
                 for name, row in tables.get("categories", {}).items()
             },
             formats,
+            moment.colours,
         ),
         payments=_lines(
             {
@@ -198,12 +204,12 @@ def hours(tally: DayTally, formats: Formats) -> tuple[Hour, ...]:
             receipts=_times(count, formats),
             height=round(revenue / highest * 100, 1) if highest > 0 and revenue > 0 else 0.0,
         )
-        for hour in (range(min(sums), max(sums) + 1) if sums else ())
+        for hour in (range(min(*sums, OPENS), max(*sums, CLOSES) + 1) if sums else ())
         for count, revenue in [sums.get(hour, [0, 0])]
     )
 
 
-def _lines(rows: Mapping[str, tuple[int, str]], formats: Formats) -> tuple[Line, ...]:
+def _lines(rows: Mapping[str, tuple[int, str]], formats: Formats, colours: Colours | None = None) -> tuple[Line, ...]:
     """Rows of (amount, detail) by amount, largest first; those beyond MOST_LINES share the last line."""
     ordered = sorted(
         ((name, amount, detail) for name, (amount, detail) in rows.items()), key=lambda row: (-row[1], row[0])
@@ -215,6 +221,8 @@ def _lines(rows: Mapping[str, tuple[int, str]], formats: Formats) -> tuple[Line,
     together = sum(amount for _, amount, _ in rest)
     longest = max((*(amount for _, amount, _ in shown), together), default=0)
 
+    given = colours.of(name for name, _, _ in shown) if colours else {}
+
     def line(name: str, amount: int, detail: str, *, several: bool = False) -> Line:
         return Line(
             name=name,
@@ -222,6 +230,7 @@ def _lines(rows: Mapping[str, tuple[int, str]], formats: Formats) -> tuple[Line,
             detail=detail,
             share=formats.share(Decimal(amount) / total) if total > 0 and amount >= 0 else "",
             width=round(amount / longest * 100, 1) if longest > 0 and amount > 0 else 0.0,
+            colour="" if several else given.get(name, ""),
             rest=several,
         )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from dashboard.formats import UNKNOWN
 from dashboard.moments import Moment
 from dashboard.pages.frame import ASSETS, Frame, Pages
 from dashboard.pages.live import LivePage, argument, text_pane
@@ -42,7 +43,7 @@ class StoreTexts:
         facts = store_facts(moment, self.store, ranks(moment))
         basket = f'<p class="small">{escape(facts.basket)} on average</p>' if facts.basket else ""
         share = f'<p class="small">{facts.share} of the revenue of all stores</p>' if facts.share else ""
-        place = facts.rank or "no place yet"
+        place = facts.rank or UNKNOWN
         return {
             "revenue": f'<p class="number large">{escape(facts.revenue)}</p>{share}',
             "receipts": f'<p class="number large">{facts.receipts}</p>{basket}',
@@ -143,13 +144,18 @@ def _span(row: Hour) -> str:
 
 
 def _lines(rows: Iterable[Line], nameless: str) -> str:
-    items = "".join(
-        f'<li><span class="name">{escape(row.name or nameless)} <span class="small">{row.detail}</span></span>'
-        f'<span class="amount">{row.amount}</span><span class="share">{row.share}</span>'
-        f'<span class="track" aria-hidden="true"><span class="fill" style="width:{row.width}%"></span></span></li>'
-        for row in rows
-    )
+    items = "".join(_line(row, nameless) for row in rows)
     return f'<ol class="lines">{items}</ol>' if items else '<p class="hint">None yet.</p>'
+
+
+def _line(row: Line, nameless: str) -> str:
+    dot = f'<span class="dot" style="background:{row.colour}"></span>' if row.colour else ""
+    return (
+        f'<li><span class="name">{dot}{escape(row.name or nameless)} <span class="small">{row.detail}</span></span>'
+        f'<span class="amount">{row.amount}</span><span class="share">{row.share}</span>'
+        '<span class="track" aria-hidden="true">'
+        f'<span class="fill" style="width:{row.width}%;background:{row.colour or "var(--mark)"}"></span></span></li>'
+    )
 
 
 def _newest(rows: Iterable[Latest], read: StoreDay, frame: Frame) -> str:
