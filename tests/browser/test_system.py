@@ -60,7 +60,9 @@ async def test_the_page_alone_is_live_on_rabbitmq(browser: Browser, rabbit: Rabb
     }
     system = System(environ, tmp_path)
     system.add("up", "up", "--no-dashboard", "--port", str(system.port))
-    page_alone = Process(("dashboard", "--dashboard-port", "0"), environ, tmp_path / "dashboard.log")
+    page_alone = Process(
+        ("dashboard", "--dashboard-port", "0", "--dashboard-probes-port", "0"), environ, tmp_path / "dashboard.log"
+    )
     async with running(system):
         system.processes["dashboard"] = page_alone
         await page_alone.start("the day, live")
