@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
+from dashboard.colours import Colours
 from dashboard.config import DashboardConfig
 from dashboard.feed import STALE_AFTER_SECONDS, Feed
 from dashboard.formats import Formats
@@ -29,6 +30,7 @@ class Moment:
         past: days read from the store.
         silence: seconds since the totals were last heard, whole; 0 while they are live.
         epoch: the moment, epoch seconds.
+        colours: of categories, the same on every page.
     """
 
     config: DashboardConfig
@@ -37,6 +39,7 @@ class Moment:
     past: Past
     silence: int
     epoch: float
+    colours: Colours = field(default_factory=Colours)
 
     @property
     def stale(self) -> bool:
@@ -65,6 +68,7 @@ class Moments:
         self._feed = feed
         self._history = history
         self._clock = clock
+        self._colours = Colours()
         self._made: dict[Any, Any] = {}
         self._moment = self._look()
 
@@ -94,6 +98,9 @@ class Moments:
         return result
 
     def _look(self) -> Moment:
+        if categories := self._feed.latest.categories:
+            # Those of all stores first, whichever page is opened first: so the same get the same after a restart.
+            self._colours.of(categories.categories)
         return Moment(
             config=self._config,
             formats=self._formats,
@@ -101,6 +108,7 @@ class Moments:
             past=self._past(),
             silence=self._silence(),
             epoch=self._clock(),
+            colours=self._colours,
         )
 
     def _past(self) -> Past:

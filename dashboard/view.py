@@ -9,10 +9,16 @@ from datetime import date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from dashboard.colours import OTHER
+from dashboard.comparison import A_WEEK_AGO, YESTERDAY, Change, basket_change, receipts_change, revenue_change
 from dashboard.formats import UNKNOWN, Formats
 from dashboard.messages import Amount, minute_of_day
 from dashboard.moments import Moment
 
+#: Stores shown among the first, and among the last.
+MOST_STORES = 5
+#: Colour of a bar that has none of its own.
+MARK = "var(--mark)"
 #: Categories with a bar of their own; what is beyond them shares one, so that odd data cannot make an endless page.
 MOST_BARS = 12
 _MINUTES_A_DAY = 24 * 60
@@ -20,17 +26,29 @@ _MINUTES_A_DAY = 24 * 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """One category.
+    """One category, or one payment mechanism.
 
     Attributes:
         share: part of all sales, as text; empty where it says nothing.
         width: percent of the longest bar.
+        colour: of the bar, as a value for CSS.
     """
 
     name: str
     amount: str
     share: str
     width: float
+    colour: str = MARK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRow:
+    """A store among the first or the last; `place` counts from 1, from the top."""
+
+    place: int
+    store: str
+    amount: str
+    receipts: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,17 +78,28 @@ class View:
     """The texts of today's page.
 
     Attributes:
-        basket: revenue per receipt; empty without receipts.
+        basket: revenue per receipt; a dash without receipts.
+        compared: revenue against yesterday and against the same weekday a week ago.
+        receipts_compared, basket_compared: against yesterday.
         pace: receipts received in the last minute; `speed` says how fast they were counted.
+        payments: by mechanism.
+        top, bottom: stores by revenue, the best first, and the worst first; `stores` is how many there are.
         minutes_note: what is not yet right about the minutes; empty when nothing is.
     """
 
     revenue: str
     receipts: str
     basket: str
+    compared: tuple[Change, ...]
+    receipts_compared: Change
+    basket_compared: Change
     pace: str
     speed: str
     bars: tuple[Bar, ...]
+    payments: tuple[Bar, ...]
+    top: tuple[StoreRow, ...]
+    bottom: tuple[StoreRow, ...]
+    stores: int
     minutes_note: str
 
 
@@ -107,15 +136,25 @@ def today(moment: Moment) -> View:
     snapshot, formats = moment.snapshot, moment.formats
     count, day = snapshot.count, snapshot.day
     rate = snapshot.rate if snapshot.rate and snapshot.rate.day == day else None
-    categories = snapshot.categories if snapshot.categories and snapshot.categories.day == day else None
+    categories = snapshot.categories.categories if snapshot.categories and snapshot.categories.day == day else {}
+    payments = snapshot.payments.payments if snapshot.payments and snapshot.payments.day == day else {}
+    stores = snapshot.stores.stores if snapshot.stores and snapshot.stores.day == day else {}
     minutes = snapshot.minutes if snapshot.minutes and snapshot.minutes.day == day else None
+    top, bottom = ends(stores, formats)
     return View(
-        revenue=formats.amount(count.sum) if count else UNKNOWN,
+        revenue=formats.money(count.sum) if count else UNKNOWN,
         receipts=formats.count(count.count) if count else UNKNOWN,
-        basket=formats.amount(count.sum / count.count) if count and count.count > 0 else "",
+        basket=formats.money(count.sum / count.count) if count and count.count > 0 else UNKNOWN,
+        compared=(revenue_change(moment, YESTERDAY), revenue_change(moment, A_WEEK_AGO)),
+        receipts_compared=receipts_change(moment, YESTERDAY),
+        basket_compared=basket_change(moment, YESTERDAY),
         pace=formats.count(round(rate.average_per_minute)) if rate else UNKNOWN,
         speed=_speed(rate.average_ms_system) if rate else "",
-        bars=bars(categories.categories, formats) if categories else (),
+        bars=bars(categories, formats, moment.colours.of(categories)),
+        payments=bars({name: row.sum for name, row in payments.items()}, formats),
+        top=top,
+        bottom=bottom,
+        stores=len(stores),
         minutes_note="" if minutes is None or minutes.complete else "earlier minutes follow shortly",
     )
 
@@ -143,8 +182,14 @@ def minutes_chart(moment: Moment) -> Chart:
     )
 
 
-def bars(categories: Mapping[str, Decimal], formats: Formats) -> tuple[Bar, ...]:
-    """Categories by sales, largest first; those beyond the limit share the last bar."""
+def bars(
+    categories: Mapping[str, Decimal], formats: Formats, colours: Mapping[str, str] | None = None
+) -> tuple[Bar, ...]:
+    """Categories by sales, largest first; those beyond the limit share the last bar.
+
+    Arguments:
+        colours: name → colour as a value for CSS; one for all when there is none.
+    """
     ordered = sorted(categories.items(), key=lambda row: (-row[1], row[0]))
     if len(ordered) > MOST_BARS:
         rest = ordered[MOST_BARS - 1 :]
@@ -154,13 +199,30 @@ def bars(categories: Mapping[str, Decimal], formats: Formats) -> tuple[Bar, ...]
     return tuple(
         Bar(
             name=name or "(no category)",
-            amount=formats.amount(amount),
+            amount=formats.money(amount),
+            colour=colours.get(name, f"var(--{OTHER})") if colours else MARK,
             share=formats.share(amount / total) if total > 0 and amount >= 0 else "",
             # Returns can leave a category below zero: it has an amount, and no bar.
             width=round(float(amount / longest * 100), 1) if longest > 0 and amount > 0 else 0.0,
         )
         for name, amount in ordered
     )
+
+
+def ends(stores: Mapping[str, Amount], formats: Formats) -> tuple[tuple[StoreRow, ...], tuple[StoreRow, ...]]:
+    """The first stores by revenue, and the last from the last one up; no store is in both."""
+    ordered = sorted(stores.items(), key=lambda row: (-row[1].sum, row[0]))
+    rows = [
+        StoreRow(
+            place=place,
+            store=store,
+            amount=formats.money(row.sum),
+            receipts=f"{formats.count(row.count)} receipt{'' if row.count == 1 else 's'}",
+        )
+        for place, (store, row) in enumerate(ordered, start=1)
+        if place <= MOST_STORES or place > len(ordered) - MOST_STORES
+    ]
+    return tuple(rows[:MOST_STORES]), tuple(reversed(rows[MOST_STORES:]))
 
 
 def nice_top(highest: int) -> int:
@@ -199,7 +261,7 @@ def _duration(seconds: float) -> str:
 
 def _speed(milliseconds: float | None) -> str:
     if milliseconds is None:
-        return "none in the last minute"
+        return ""
     if milliseconds < 1000:
         return f"counted in {milliseconds:.0f} ms (mean)"
     return f"counted in {milliseconds / 1000:,.1f} s (mean)"

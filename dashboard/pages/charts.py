@@ -5,7 +5,7 @@ from typing import Any
 from bokeh.models import BasicTicker, ColumnDataSource, FixedTicker, HoverTool, Range1d, VBar
 
 from dashboard.moments import Moments
-from dashboard.pages.drawing import clock_ticks, hour_ticks, ink, pane, plot
+from dashboard.pages.drawing import clock_ticks, count_ticks, hour_ticks, ink, pane, plot
 from dashboard.view import Chart, minutes_chart
 
 #: Up to this many minutes on the chart each has a bar of its own; beyond, bars are hairs and close up to one shape.
@@ -63,6 +63,7 @@ class MinutesChart:
         drawn.add_tools(HoverTool(tooltips=[("at", "@time"), ("receipts", "@count{0,0}")], mode="vline"))
         drawn.xaxis.ticker = self._ticker
         drawn.xaxis.formatter = clock_ticks()
+        drawn.yaxis.formatter = count_ticks(self._moments.current.formats)
         drawn.yaxis.ticker = BasicTicker(min_interval=1)  # there are no half receipts
         return drawn
 

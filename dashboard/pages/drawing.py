@@ -31,7 +31,7 @@ def ink(model: AnyModel, **inks: str) -> AnyModel:
     return model
 
 
-def plot(name: str, x: Range1d, y: Range1d, *, min_height: int = 240) -> Any:
+def plot(name: str, x: Range1d, y: Range1d, *, min_height: int = 100) -> Any:
     """An empty chart that fills its place.
 
     Arguments:
@@ -88,6 +88,19 @@ def money_hover(formats: Formats) -> CustomJSHover:
         catch { return `${value.toFixed(digits)} ${currency}` }
         """,
     )
+
+
+def amount_ticks(formats: Formats) -> CustomJSTickFormatter:
+    """Labels of an axis of amounts, short: `1.2K`, in the locale's way."""
+    return CustomJSTickFormatter(
+        args={"tag": formats.tag},
+        code="return new Intl.NumberFormat(tag, {notation: 'compact', maximumFractionDigits: 1}).format(tick)",
+    )
+
+
+def count_ticks(formats: Formats) -> CustomJSTickFormatter:
+    """Labels of an axis of whole numbers."""
+    return CustomJSTickFormatter(args={"tag": formats.tag}, code="return new Intl.NumberFormat(tag).format(tick)")
 
 
 def hour_ticks(start: int, end: int) -> list[int]:

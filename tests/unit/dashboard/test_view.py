@@ -31,9 +31,9 @@ def test_a_day_with_receipts() -> None:
     rate = body(averagePerMinute=1212.0, averageMsSystem=43.4, averageMsCreation=9.0)
     moment = moment_of(feed_of(message, ("metrics", "receipts.rate", rate)))
     page, frame = today(moment), common(moment)
-    assert page.revenue == "1,234,567.50"
+    assert page.revenue == "€1,234,567.50"
     assert page.receipts == "81,234"
-    assert page.basket == "15.20"
+    assert page.basket == "€15.20"
     assert page.pace == "1,212"
     assert page.speed == "counted in 43 ms (mean)"
     assert frame.day == "Saturday 21 November 2026"
@@ -48,8 +48,8 @@ def test_an_empty_day_is_said_to_be_empty() -> None:
     page = today(moment)
     assert common(moment).empty
     assert page.receipts == "0"
-    assert page.revenue == "0.00"
-    assert page.basket == ""
+    assert page.revenue == "€0.00"
+    assert page.basket == UNKNOWN
 
 
 def test_silence_is_said_with_its_beginning() -> None:
@@ -82,7 +82,7 @@ def test_bars_are_ordered_and_share_the_whole() -> None:
     assert [row.name for row in rows] == ["Menu", "Boisson", "Pain", "Pizza"]
     assert [row.width for row in rows] == [100.0, 33.3, 33.3, 0.0]
     assert [row.share for row in rows] == ["65.2%", "21.7%", "21.7%", ""]
-    assert rows[-1].amount == "-10.00"
+    assert rows[-1].amount == "-€10.00"
     assert bars({"Pain": Decimal(0)}, ENGLISH)[0].width == 0.0
     assert bars({"": Decimal(1)}, ENGLISH)[0].name == "(no category)"
 
@@ -92,7 +92,7 @@ def test_many_categories_share_the_last_bar() -> None:
     rows = bars({f"c{number:03}": Decimal(number) for number in range(1000)}, ENGLISH)
     assert len(rows) == MOST_BARS
     assert rows[-1].name == f"{1000 - MOST_BARS + 1} others"
-    assert sum(Decimal(row.amount.replace(",", "")) for row in rows) == sum(range(1000))
+    assert sum(Decimal(row.amount.replace(",", "").replace("€", "")) for row in rows) == sum(range(1000))
 
 
 def test_the_chart_covers_whole_hours_from_the_first_minute_to_the_last_update() -> None:
