@@ -93,9 +93,10 @@ def whole_site(folder: Path, *, receipts: int, rate: float, stores_sold: int = 4
         yield Site(url=url, pages=addresses, day=datetime.fromtimestamp(now, zone).date().isoformat())
 
 
-async def shown(page: Page, site: Site, name: str) -> None:
+async def shown(page: Page, site: Site, name: str, query: str = "") -> None:
     """Open a page of the site, and wait until it is drawn and, if it is live, up to date."""
-    await page.goto(site.pages[name])
+    address = site.pages[name]
+    await page.goto(f"{address}{'&' if '?' in address else '?'}{query}" if query else address)
     if await page.locator("#notice").count():
         await expect(page.locator("header")).to_contain_text("updated", timeout=20_000)
     await page.wait_for_function("() => window.Bokeh?.documents?.[0]?.is_idle ?? true", timeout=20_000)

@@ -1,0 +1,122 @@
+"""Pictures of every page, for people to look at: light, dark, phone, wall: `scripts/screenshots [FOLDER]`."""
+
+import asyncio
+import io
+import itertools
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+from playwright.async_api import Browser, async_playwright
+
+from runtime import configure_logging
+from tests.browser.conftest import FLAGS
+from tests.browser.whole import PAGES, Site, shown, whole_site
+
+#: Pages taken side by side; more only wait for the processor.
+AT_ONCE = 3
+#: What a figure that moves in takes, at most, and the first receipts that come in.
+SETTLE_SECONDS = 1.0
+#: The pages use few colours; a picture with so many looks the same and is a third as large.
+COLOURS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Somebody's screen.
+
+    Attributes:
+        name: part of the picture's name.
+        width, height: CSS pixels; the picture is as long as the page, but on the wall, where nobody scrolls.
+        query: added to the address.
+        pages: all of them by default.
+    """
+
+    name: str
+    scheme: Literal["light", "dark"]
+    width: int
+    height: int
+    query: str = ""
+    pages: tuple[str, ...] = PAGES
+
+    @property
+    def wall(self) -> bool:
+        """Whether it hangs on a wall."""
+        return "kiosk" in self.query
+
+
+LIVE = ("today", "stores", "store", "system")
+#: States of pages that look otherwise in light or on a phone look so in the dark, too.
+MAIN = (*LIVE, "receipts", "receipt", "rejected", "rejected-item", "login")
+SCREENS = (
+    Screen("light", "light", 1280, 800),
+    Screen("dark", "dark", 1280, 800, pages=MAIN),
+    Screen("phone", "light", 390, 844),
+    Screen("phone-dark", "dark", 390, 844, pages=("today", "receipt", "store")),
+    Screen("wall", "light", 1920, 1080, "kiosk", LIVE),
+    Screen("wall-dark", "dark", 1920, 1080, "kiosk", LIVE),
+)
+
+
+async def take(site: Site, folder: Path) -> list[Path]:
+    """Take all pictures of a running site; their files."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        sys.exit("error: no Chromium on PATH (Debian: apt install chromium)")
+    free = asyncio.Semaphore(AT_ONCE)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        wanted = [(screen, name) for screen in SCREENS for name in screen.pages]
+        taken = await asyncio.gather(*(_take(browser, site, screen, name, folder, free) for screen, name in wanted))
+        await browser.close()
+    return list(taken)
+
+
+async def _take(browser: Browser, site: Site, screen: Screen, name: str, folder: Path, free: asyncio.Semaphore) -> Path:
+    """One picture, `<page>-<screen>.png`."""
+    async with free:
+        page = await browser.new_page(
+            viewport={"width": screen.width, "height": screen.height},
+            color_scheme=screen.scheme,
+            reduced_motion="reduce",
+        )
+        try:
+            await shown(page, site, name, screen.query)
+            await asyncio.sleep(SETTLE_SECONDS)
+            picture = await page.screenshot(full_page=not screen.wall)
+        finally:
+            await page.close()
+    target = folder / f"{name}-{screen.name}.png"
+    target.write_bytes(await asyncio.to_thread(_smaller, picture))
+    return target
+
+
+def _smaller(picture: bytes) -> bytes:
+    """The same picture in fewer bytes."""
+    small = io.BytesIO()
+    Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(
+        small, "PNG", optimize=True
+    )
+    return small.getvalue()
+
+
+def main() -> None:
+    """Start a system with days behind it, take its pictures, say where they are."""
+    configure_logging("error")
+    folder = Path(next(itertools.islice(sys.argv, 1, None), "screenshots")).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="tillstream-screenshots-") as data:
+        with whole_site(Path(data), receipts=9000, rate=4) as site:
+            taken = asyncio.run(take(site, folder))
+    size = sum(each.stat().st_size for each in taken)
+    print(f"{len(taken)} pictures, {size >> 10} KiB, in {folder}, after {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
