@@ -1,0 +1,141 @@
+"""What ought to be true, told from what clients sent and were answered; knows nothing of how the system does it."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from store.protocol import StoredEvent
+from tests.simulation.memory import Tables
+
+#: Today, by the right clocks, and the day after.
+DAYS = ("2026-11-18", "2026-11-19")
+
+
+class Sent(NamedTuple):
+    """A receipt: number and date are its identity, the rest its content."""
+
+    number: int
+    date: str
+    gross: str
+
+    def body(self) -> bytes:
+        """As a client sends it: a small receipt, which is quick to read."""
+        return _BODY % (self.number, self.date.encode(), self.gross.encode(), self.gross.encode(), self.gross.encode())
+
+    @property
+    def identity(self) -> tuple[int, str]:
+        """Equal for the same receipt, whatever it says."""
+        return self.number, self.date
+
+
+_BODY = (
+    b'{"cashReceiptID":%d,"storeID":7,"terminalID":1,"agentID":2,"customerID":null,"date":"%s","lines":[{'
+    b'"lineNumber":1,"productCode":"1","productDescription":"Baguette","productCategoryCode":"E",'
+    b'"productCategoryName":"Pain","quantity":1,"unitOfMeasure":"piece","unitPrice":1,"creditAmount":1,'
+    b'"taxPercentage":5.5,"settlementAmount":%s}],"documentTotal":{"taxPayable":0,"netTotal":%s,"grossTotal":%s},'
+    b'"settlements":[]}'
+)
+
+
+def read(line: bytes) -> Sent | None:
+    """What was sent in a line of a frame; None if it is no receipt of ours."""
+    try:
+        found = json.loads(line, parse_float=str, parse_int=str)
+        return Sent(int(found["cashReceiptID"]), found["date"], found["documentTotal"]["grossTotal"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def amount(event: StoredEvent) -> Decimal:
+    """What a stored receipt comes to."""
+    return Decimal(json.loads(event.body, parse_float=str, parse_int=str)["documentTotal"]["grossTotal"])
+
+
+@dataclass
+class Model:
+    """What clients sent, and what they were answered.
+
+    Attributes:
+        sent: everything that any client ever tried to send.
+        accepted: what was answered 202.
+        foreign: lines that somebody else put into the queue, and that are no receipts.
+        published: the last word on each day, as a page would show it: (revision, sum, count, category sales).
+        overshot: publications that said more than the store held at that time.
+    """
+
+    sent: set[Sent] = field(default_factory=set)
+    accepted: set[Sent] = field(default_factory=set)
+    foreign: set[bytes] = field(default_factory=set)
+    published: dict[str, dict[str, Any]] = field(default_factory=dict)
+    overshot: list[str] = field(default_factory=list)
+
+    def hear(self, exchange: str, body: bytes, tables: Tables) -> None:
+        """Take a publication as a page does: by day and revision, older ones do not count."""
+        said = json.loads(body, parse_float=Decimal)
+        shown = self.published.setdefault(said["day"], {"revision": -1})
+        if said["revision"] < shown["revision"]:
+            return
+        shown.update(said)
+        if exchange == "count":
+            stored = sum(1 for event in tables.stored.values() if event.day == said["day"])
+            if said["count"] > stored or said["revision"] > len(tables.ledger):
+                self.overshot.append(f"{said} were published while {stored} were stored")
+
+    def check(self, tables: Tables, taken: Iterable[bytes]) -> None:
+        """Raise AssertionError where the store, at rest, is not what it ought to be; `taken` is what the broker took."""
+        stored: dict[tuple[int, str], Sent] = {}
+        for event in tables.stored.values():
+            found = read(event.body)
+            assert found is not None, f"{event.body!r} is stored"
+            assert found.identity not in stored, f"{found.identity} is stored twice"
+            stored[found.identity] = found
+        invented = set(stored.values()) - self.sent
+        assert not invented, f"stored, and never sent: {invented}"
+        conflicts = {read(item.body) for item in tables.refused.values() if item.reason == "conflict"}
+        others = {item.body for item in tables.refused.values() if item.reason != "conflict"}
+        lines = {line for body in taken for line in body.split(b"\n")}
+        inside = {line: read(line) for line in lines}
+        assert others == {line for line, found in inside.items() if found is None}, f"rejected for no reason: {others}"
+        queued = {found for found in inside.values() if found is not None}
+        lost = self.accepted - queued
+        assert not lost, f"(i) answered 202, and never in the queue: {lost}"
+        missing = {one for one in queued if one.identity not in stored}
+        assert not missing, f"(i, iv) taken by the broker, and not stored: {missing}"
+        expected = {one for one in queued if stored[one.identity] != one}
+        assert conflicts == expected, f"(i) rejected as conflicts are {conflicts}, and ought to be {expected}"
+        self._check_ledger(tables)
+
+    def _check_ledger(self, tables: Tables) -> None:
+        owned: dict[str, Decimal] = {}
+        numbers: Counter[str] = Counter()
+        for event in tables.stored.values():
+            owned[event.frame] = owned.get(event.frame, Decimal(0)) + amount(event)
+            numbers[event.frame] += 1
+        assert owned.keys() <= tables.ledger.keys(), "(ii) a stored event's owner lacks an entry"
+        seqs: dict[str, list[int]] = {}
+        for frame, entry in tables.ledger.items():
+            seqs.setdefault(entry.writer, []).append(entry.seq)
+            if entry.tally is not None:
+                rows = [day.row("total", "", 2) for day in entry.tally.days.values()]
+                revenue, count = sum(row[0] for row in rows), sum(row[1] for row in rows)
+                assert (Decimal(revenue) / 10_000, count) == (owned.get(frame, 0), numbers[frame]), (
+                    f"(ii) the entry of frame {frame} says {revenue}, {count}; it owns {owned.get(frame)}, {numbers[frame]}"
+                )
+        for writer, found in seqs.items():
+            assert sorted(found) == list(range(1, len(found) + 1)), f"(ii) writer {writer} has entries {sorted(found)}"
+
+    def shows(self, tables: Tables, day: str) -> str | None:
+        """What of the published totals of a day is not right yet; None when they are."""
+        events = [event for event in tables.stored.values() if event.day == day]
+        revenue = sum((amount(event) for event in events), Decimal(0))
+        shown = self.published.get(day, {})
+        if shown.get("revision") != len(tables.ledger):
+            return f"(iii) published at revision {shown.get('revision')} of {len(tables.ledger)}"
+        if (Decimal(shown["sum"]), shown["count"]) != (revenue, len(events)):
+            return f"(iii) published {shown}, stored {revenue}, {len(events)}"
+        if shown.get("categories", {}).get("Pain", 0) != revenue:
+            return f"(iii) published {shown}, categories ought to be {revenue}"
+        return None

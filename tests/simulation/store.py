@@ -1,0 +1,166 @@
+"""What may go wrong between a process and its store, and within a store of several members.
+
+It keeps the promises of `store.protocol` and no more: an error means that the write may have happened, may not, may
+have happened in part, or may still happen. A write that returned is with the majority; reads see what the majority
+has; what only the primary has refuses the same keys, and is gone when another member takes over.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from store.errors import StoreError
+from tests.simulation.memory import MemoryStore, Tables
+from tests.simulation.plan import STORE_CALLS
+from tests.simulation.world import Process, World
+
+T = TypeVar("T")
+
+Operation = Callable[[Tables], Any]
+Answer = Callable[..., None]
+
+_WRITES = tuple(kind for kind in STORE_CALLS if kind != "read-fails")
+_READS = ("read-fails", "slow", "crash-in-call")
+#: After so many seconds a caller gives up.
+_TIME_LIMIT = 3.0
+
+
+class StoreServer:
+    """The store's members: a primary, and what the majority has.
+
+    Attributes:
+        committed: what the majority has; the truth.
+        down: no call arrives.
+        careless: a write returns once the primary has it, as with `w: 1` (which is wrong).
+    """
+
+    def __init__(self, world: World, tables: Callable[[], Tables] = Tables) -> None:
+        self._world = world
+        self.down = False
+        self.careless = False
+        self.committed = tables()
+        #: one member alone is its own majority
+        self._single = "failover" not in world.plan.kinds
+        self._primary = self.committed if self._single else tables()
+        self._log: deque[tuple[int, Operation, Answer | None]] = deque()
+        self._writes = 0
+
+    @property
+    def answers_surely(self) -> bool:
+        """Whether a call that arrives is always answered; where members take over, some are not."""
+        return self._single
+
+    def do(self, operation: Operation, answer: Answer | None = None) -> None:
+        """Do a write on the primary; `answer` gets the result when a majority has it."""
+        result = operation(self._primary)
+        if self._single or (self._world.healed and not self._log):
+            if not self._single:
+                operation(self.committed)
+            if answer is not None:
+                answer(result)
+            return
+        if self.careless and answer is not None:
+            answer(result)
+            answer = None
+        self._writes += 1
+        self._log.append((self._writes, operation, answer and partial(answer, result)))
+        lag = 0.001 if self._world.chance.random() < 0.8 else self._world.chance.random()
+        self._world.later(lag, self._replicate, self._writes)
+
+    def _replicate(self, upto: int) -> None:
+        """Let a majority have the writes up to one."""
+        while self._log and self._log[0][0] <= upto:
+            _, operation, answer = self._log.popleft()
+            operation(self.committed)
+            if answer is not None:
+                answer()
+
+    def fail_over(self) -> None:
+        """Another member takes over: what no majority has is gone, and whoever waits for it learns nothing."""
+        if not self._single:
+            self._log.clear()
+            self._primary = self.committed.copy()
+
+    def settle(self) -> None:
+        """The majority has everything."""
+        self._replicate(self._writes)
+
+
+class SimulatedStore(MemoryStore):
+    """The store as one process reaches it."""
+
+    def __init__(self, world: World, server: StoreServer, process: Process) -> None:
+        super().__init__(server.committed, process.name)
+        self._world = world
+        self._server = server
+        self._process = process
+
+    def _order(self, number: int) -> Sequence[int]:
+        order = list(range(number))
+        self._world.chance.shuffle(order)
+        return order
+
+    async def _write(self, write: Callable[[Tables], T], part: Callable[[Tables], object] | None = None) -> T:
+        world, server = self._world, self._server
+        fault = self._begin(_WRITES)
+        reply: asyncio.Future[T] = world.loop.create_future()
+        there = world.latency()
+        if fault is None or fault == "slow":
+            if fault == "slow":
+                there += world.chance.random() * 2 * _TIME_LIMIT  # beyond the limit it happens all the same
+            world.later(there, server.do, write, partial(self._answer, reply))
+            self._limit(reply, fault)
+        elif fault == "crash-in-call":
+            if world.chance.random() < 0.7:
+                world.later(there, server.do, write)
+        else:
+            if fault == "write-unconfirmed" or (fault == "write-in-part" and part is None):
+                world.later(there, server.do, write)
+            elif fault == "write-in-part" and part is not None:
+                world.later(there, server.do, part)
+            elif fault == "write-late":
+                world.later(there + world.chance.random() * world.chance.choice((0.02, 1, 6)), server.do, write)
+            world.loop.after(there + world.latency(), self._fail, reply, fault)
+        return await reply
+
+    async def _read(self, read: Callable[[Tables], T]) -> T:
+        world = self._world
+        fault = self._begin(_READS)
+        reply: asyncio.Future[T] = world.loop.create_future()
+        there = world.latency()
+        if fault == "read-fails":
+            world.loop.after(there, self._fail, reply, fault)
+        else:
+            if fault == "slow":
+                there += world.chance.random() * 2 * _TIME_LIMIT
+            world.loop.after(there, lambda: self._answer(reply, read(self.tables)))
+            self._limit(reply, fault)
+        return await reply
+
+    def _begin(self, kinds: tuple[str, ...]) -> str | None:
+        """What becomes of this call. Raises StoreError where it cannot even begin."""
+        world = self._world
+        if world.over or self._server.down:
+            raise StoreError("the store cannot be reached")
+        fault = world.strike(kinds)
+        if fault == "crash-in-call":
+            self._process.crash()
+        return fault
+
+    def _limit(self, reply: "asyncio.Future[Any]", fault: str | None) -> None:
+        if fault == "slow" or not self._server.answers_surely:
+            self._world.loop.after(_TIME_LIMIT, self._fail, reply, "no answer in time")
+
+    def _answer(self, reply: "asyncio.Future[Any]", result: Any) -> None:
+        self._world.loop.after(self._world.latency(), _resolve, reply, result)
+
+    def _fail(self, reply: "asyncio.Future[Any]", why: str) -> None:
+        if not reply.done():
+            reply.set_exception(StoreError(f"simulated: {why}"))
+
+
+def _resolve(reply: "asyncio.Future[Any]", result: Any) -> None:
+    if not reply.done():
+        reply.set_result(result)
