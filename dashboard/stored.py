@@ -11,7 +11,7 @@ from streams.base import Stream
 Result = TypeVar("Result")
 
 #: A store that takes longer than this to answer a page is not there.
-TIMEOUT_SECONDS = 20.0
+TIMEOUT_SECONDS = 30.0
 
 
 class Stored:
