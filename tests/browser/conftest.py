@@ -18,6 +18,7 @@ import broker as brokers
 import store as stores
 from broker import Broker, Message, receipts_topology
 from dashboard import DashboardConfig, Feed, serve_dashboard, sources_of
+from store import Store
 from streams import ReceiptStream
 from tests.browser.whole import Site, whole_site
 from tests.servers.fixtures import missing_server
@@ -169,6 +170,7 @@ class Dashboard:
     feed: Feed
     stop: asyncio.Event
     serving: "asyncio.Task[None]"
+    store: Store
 
 
 @pytest.fixture
@@ -198,7 +200,7 @@ async def serving(broker: Broker, **config: Any) -> AsyncIterator[Dashboard]:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
             await pages  # says why it ended
-        yield Dashboard(ready.result(), feed, stop, pages)
+        yield Dashboard(ready.result(), feed, stop, pages, store)
     finally:
         stop.set()
         await asyncio.wait({pages}, timeout=15)
