@@ -23,8 +23,8 @@ from streams import ReceiptStream
 HOURS = (0, 0, 0, 0, 0, 1, 5, 9, 11, 9, 7, 8, 13, 12, 7, 6, 8, 10, 11, 7, 2, 0, 0, 0)
 #: What a broken program put among receipts, and a line that was cut off: neither can be counted.
 BROKEN = (b'{"receivedTime":1.0,"cashReceiptID":7,"storeID":"<b>12</b>","lines":[]}', b'{"receivedTime":1.0,"cashRe')
-#: Seconds of receipts that are flushed together: few today, whose delays are shown.
-_TODAY_SECONDS, _BEFORE_SECONDS = 10, 300
+#: Seconds of receipts that are flushed together, as if all came at the end of them: few today, of which more is shown.
+_TODAY_SECONDS, _BEFORE_SECONDS = 10, 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,12 @@ class Filling:
     shares: tuple[tuple[int, float], ...] = ((7, 0.93), (1, 0.96), (0, 1.0))
     conflicts: float = 0.001
     seed: int = 4
+
+
+def pace(filling: Filling) -> float:
+    """Receipts a second that a day like today has at its hour of now: what should go on coming in."""
+    weight = HOURS[datetime.fromtimestamp(filling.now, filling.zone).hour]
+    return filling.receipts * weight / sum(HOURS) / 3600
 
 
 class _Deaf:
@@ -74,11 +80,13 @@ async def fill(url: str, filling: Filling) -> int:
             together = _BEFORE_SECONDS if ago else _TODAY_SECONDS
             for moments in _groups(_moments(filling, ago, share, rand), together):
                 lines = []
-                for moment in moments:
-                    clock[0] = moment
-                    # The way to us takes most of a second, sometimes more.
-                    lines.append(stream.accept(next(generator)[0], moment + 0.25 + rand.expovariate(2.5)))
-                clock[0] = moments[-1] + 1.5
+                stored = moments[-1]
+                for _ in moments:
+                    # Stored 20 ms or more after they came; the way to us took most of a second, sometimes more.
+                    received = stored - 0.02 - rand.expovariate(30)
+                    clock[0] = received - 0.25 - rand.expovariate(2.5)
+                    lines.append(stream.accept(next(generator)[0], received))
+                clock[0] = stored
                 frame = Frame.of(stream.name, lines)
                 await flusher.flush([await prepare(frame, stream, store, lambda: clock[0])])
                 sent += len(lines)

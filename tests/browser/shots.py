@@ -112,7 +112,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tillstream-screenshots-") as data:
-        with whole_site(Path(data), receipts=9000, rate=4) as site:
+        with whole_site(Path(data), receipts=12_000) as site:
             taken = asyncio.run(take(site, folder))
     size = sum(each.stat().st_size for each in taken)
     print(f"{len(taken)} pictures, {size >> 10} KiB, in {folder}, after {time.monotonic() - began:.0f} s")

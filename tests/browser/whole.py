@@ -16,7 +16,7 @@ import store as stores
 from bench.servers import process
 from dashboard.passwords import line
 from store.protocol import EventQuery, RejectedQuery, StoredEvent
-from tests.browser.filled import Filling, fill
+from tests.browser.filled import Filling, fill, pace
 from tests.support import free_port
 
 #: Names of places all around the world; in one of them it is afternoon.
@@ -56,13 +56,13 @@ def afternoon(now: float) -> ZoneInfo:
 
 
 @contextmanager
-def whole_site(folder: Path, *, receipts: int, rate: float, stores_sold: int = 40) -> Iterator[Site]:
+def whole_site(folder: Path, *, receipts: int, rate: float | None = None, stores_sold: int = 40) -> Iterator[Site]:
     """Fill a store, start everything on it with receipts coming in, and a dashboard that asks for a login.
 
     Arguments:
         folder: empty; the data are kept in it.
         receipts: of a whole day, see `Filling`.
-        rate: receipts a second that come in while it runs.
+        rate: receipts a second that come in while it runs; by default as many as the day had.
 
     Blocks until the pages can be opened, some seconds; not to be used on an event loop.
     """
@@ -82,7 +82,15 @@ def whole_site(folder: Path, *, receipts: int, rate: float, stores_sold: int = 4
     }
     up = ("up", "--port", http, "--dashboard-port", pages)
     alone = ("dashboard", "--dashboard-port", guarded, "--dashboard-users-file", str(users))
-    coming = ("generate", "--rate", f"{rate:g}", "--stores", str(stores_sold), "--to", f"http://127.0.0.1:{http}")
+    coming = (
+        "generate",
+        "--rate",
+        f"{rate or pace(filling):g}",
+        "--stores",
+        str(stores_sold),
+        "--to",
+        f"http://127.0.0.1:{http}",
+    )
     with ExitStack() as running:
         running.enter_context(process("cli.main", *up, environ=environ, ready="the day, live"))
         running.enter_context(process("cli.main", *coming, environ=environ, ready=""))
