@@ -28,16 +28,19 @@ EXIT_BROKEN_PIPE = 141
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Where a command's function is (`module:function`), and its one line in `tillstream --help`."""
+    """Where a command's function is (`module:function`), and its one line in `tillstream --help`.
+
+    In place of a function there may be a `typer.Typer` of several commands.
+    """
 
     target: str
     help: str
 
-    def load(self) -> Callable[..., Any]:
-        """Import the function."""
+    def load(self) -> Callable[..., Any] | typer.Typer:
+        """Import it."""
         module, _, name = self.target.partition(":")
-        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-        return function
+        found: Callable[..., Any] | typer.Typer = getattr(importlib.import_module(module), name)
+        return found
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -51,6 +54,7 @@ COMMANDS: Mapping[str, Command] = {
     "watch": Command("cli.commands.watch:watch", "Print what is published, live."),
     "audit": Command("cli.commands.audit:audit", "Check from the stored data that every event is counted once."),
     "password": Command("cli.commands.password:password", "Make a line for the file of the dashboard's users."),
+    "rejected": Command("cli.commands.rejected:app", "See what was rejected: list, show, replay, discard."),
     "config": Command("cli.commands.config:config", "Show the effective settings and where each comes from."),
     "version": Command("cli.commands.config:version", "Show the versions of Tillstream and of what it stands on."),
 }
@@ -73,11 +77,21 @@ def build(arguments: Sequence[str], *, rich: bool) -> typer.Typer:
     called = next((word for word in arguments if not word.startswith("-")), None)
     for name, command in COMMANDS.items():
         if name == called:
-            app.command(name, short_help=command.help)(command.load())
+            _add(app, name, command)
         else:
             app.command(name, help=command.help)(_not_called)
     app.callback()(_root)
     return app
+
+
+def _add(app: typer.Typer, name: str, command: Command) -> None:
+    """Add the command that is called: a function, or an application of several with a word of their own each."""
+    found = command.load()
+    if isinstance(found, typer.Typer):
+        found.rich_markup_mode = app.rich_markup_mode
+        app.add_typer(found, name=name, short_help=command.help)
+    else:
+        app.command(name, short_help=command.help)(found)
 
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> None:

@@ -52,6 +52,7 @@ class Entrypoint:
             "/receipt": {"POST": intake.take},
             "/receipts": {"POST": intake.take, **_reading(queries.events)},
             "/totals": _reading(queries.totals),
+            "/rejected": _reading(queries.rejected),
             "/healthz": _reading(_probe(probes.healthz)),
             "/readyz": _reading(_probe(probes.readyz)),
             "/metrics": _reading(_probe(probes.metricsz)),
@@ -62,6 +63,7 @@ class Entrypoint:
         self._item_routes: Mapping[str, tuple[str, Mapping[str, Handler]]] = {
             "/receipts": ("/receipts/{id}", _reading(queries.event)),
             "/totals": ("/totals/{day}", _reading(queries.totals)),
+            "/rejected": ("/rejected/{id}", _reading(queries.rejected_item)),
         }
         #: What is shown without a token: it says nothing about events.
         self._public = frozenset({"/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"})

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from engine.quarantine import REASONS
 from entrypoint.problems import (
     BROKER_BLOCKED,
     BROKER_FULL,
@@ -27,6 +28,7 @@ from entrypoint.problems import (
     ProblemType,
 )
 from entrypoint.problems import CONTENT_TYPE as PROBLEM_TYPE
+from store.protocol import REJECTED_STATUSES
 
 #: Version of the interface, not of the package.
 _VERSION = "1"
@@ -74,6 +76,9 @@ _RECEIPT_EXAMPLE = {
 }
 _FRAME_EXAMPLE = "1f8a5f7c6f4e0d3b9a2c4e6f8091a2b3"
 _ID_EXAMPLE = "612:3:2026-11-18T11.06.40:40213"
+
+_REASON = {"type": "string", "enum": [*REASONS]}
+_STATUS = {"type": "string", "enum": [*REJECTED_STATUSES]}
 
 _IDENTIFIER = {
     "description": "An integer or a string; compared as strings.",
@@ -203,6 +208,43 @@ def _schemas() -> dict[str, Any]:
                 "asOf": epoch,
             },
             ("lines",),
+        ),
+        "RejectedItem": _object(
+            {
+                "id": text,
+                "stream": {"type": "string", "const": "receipts"},
+                "reason": _REASON,
+                "detail": {"type": "string", "description": "What is wrong, for people."},
+                "source": {"type": "string", "description": "The frame that it came in first."},
+                "firstSeen": epoch,
+                "status": _STATUS,
+                "bytes": count,
+                "history": {
+                    "type": "array",
+                    "description": "What happened since, oldest first.",
+                    "items": _object(
+                        {
+                            "what": {"type": "string", "enum": ["replayed", "again", "discarded"]},
+                            "at": epoch,
+                            "frame": {**text, "description": "Replayed in, or rejected again out of."},
+                            "note": text,
+                        },
+                        ("frame", "note"),
+                    ),
+                },
+                "body": {**text, "description": "Its bytes, where they are text; not in lists."},
+                "bodyBase64": {"type": "string", "contentEncoding": "base64", "description": "Its bytes, if not."},
+            },
+            ("body", "bodyBase64"),
+        ),
+        "RejectedItems": _object(
+            {
+                "rejected": {"type": "array", "items": _ref("RejectedItem")},
+                "next": {
+                    "type": ["string", "null"],
+                    "description": "Pass it as `after` for the page behind this one; null at the end.",
+                },
+            }
         ),
         "Problem": _object(
             {
@@ -338,6 +380,15 @@ def _paths() -> dict[str, Any]:
         _query("after", "`next` of the page before."),
         _query("limit", "Receipts on a page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
     ]
+    moment = {"type": "string", "examples": ["2026-11-21T08:30:00Z", "3d", "1795265998"]}
+    rejected_filters = [
+        _query("reason", "Why it was rejected.", _REASON),
+        _query("status", "What was done about it since.", _STATUS),
+        _query("since", "Rejected first at this moment or later: RFC 3339, epoch seconds, or how long ago.", moment),
+        _query("before", "Rejected first before this moment.", moment),
+        _query("after", "`next` of the page before."),
+        _query("limit", "Items on a page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
+    ]
     status = _object({"status": {"type": "string"}})
     return {
         "/receipts": {
@@ -369,6 +420,36 @@ def _paths() -> dict[str, Any]:
                     **_problems(INVALID_QUERY, UNAUTHORIZED, NOT_FOUND, STORE_UNAVAILABLE),
                 },
                 parameters=[identity],
+                **token,
+            )
+        },
+        "/rejected": {
+            "get": _get(
+                "listRejected",
+                "Reading",
+                "List what was taken and cannot be counted",
+                {
+                    "200": _answer("A page, newest first.", _ref("RejectedItems")),
+                    **_problems(INVALID_QUERY, UNAUTHORIZED, STORE_UNAVAILABLE),
+                },
+                description=(
+                    "All filters that are given must hold. Newest first: by when an item was rejected first, then by "
+                    "id. Frames that wait among the dead letters are not here; `tillstream rejected` deals with all."
+                ),
+                parameters=rejected_filters,
+                **token,
+            )
+        },
+        "/rejected/{id}": {
+            "get": _get(
+                "readRejected",
+                "Reading",
+                "One item with its bytes",
+                {
+                    "200": _answer("The item.", _ref("RejectedItem")),
+                    **_problems(INVALID_QUERY, UNAUTHORIZED, NOT_FOUND, STORE_UNAVAILABLE),
+                },
+                parameters=[{**identity, "example": _FRAME_EXAMPLE}],
                 **token,
             )
         },

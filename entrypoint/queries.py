@@ -1,8 +1,9 @@
-"""Reading back: totals, and stored events. What is answered is the stored truth, never a cache."""
+"""Reading back: totals, stored events, and what was rejected. What is answered is the stored truth, never a cache."""
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from typing import Any
@@ -11,8 +12,10 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
+from engine.quarantine import REASONS, describe
 from entrypoint.problems import INVALID_QUERY, NOT_FOUND, STORE_UNAVAILABLE, ProblemError
-from store.protocol import EventQuery, Store, StoredEvent
+from runtime import read_moment
+from store.protocol import REJECTED_STATUSES, EventQuery, RejectedQuery, Store, StoredEvent
 from streams.base import Stream
 
 TotalsReader = Callable[[str | None], Awaitable[Mapping[str, Any]]]
@@ -88,10 +91,46 @@ class Queries:
             }
         )
 
+    async def rejected_item(self, request: web.BaseRequest) -> web.Response:
+        """`/rejected/{id}`."""
+        self._check_parameters(request, ())
+        id = unquote(request.rel_url.raw_path.rpartition("/")[2])
+        async with _time_limit():
+            item = await self._store.rejected_item(self._stream.name, id)
+        if item is None:
+            raise ProblemError(NOT_FOUND, f"nothing was rejected under the id {id[:300]}")
+        return _json(describe(item, body=True))
+
+    async def rejected(self, request: web.BaseRequest) -> web.Response:
+        """`/rejected?…`, without the bytes; pages as those of `/receipts`."""
+        given = self._check_parameters(request, ("reason", "status", "since", "before", "after", "limit"))
+        limit = _limit(given.get("limit"))
+        query = RejectedQuery(
+            reason=_word("reason", given.get("reason"), REASONS),
+            status=_word("status", given.get("status"), REJECTED_STATUSES),
+            since=_moment("since", given.get("since")),
+            before=_moment("before", given.get("before")),
+            after=given.get("after"),
+            limit=limit + 1,
+        )
+        async with _time_limit():
+            found = await self._store.rejected(self._stream.name, query)
+            if not found and query.after is not None:
+                await self._check_item(query.after)
+        page = found[:limit]
+        return _json(
+            {"rejected": [describe(item) for item in page], "next": page[-1].id if len(found) > limit else None}
+        )
+
     async def _check_place(self, after: str) -> None:
         """An empty page is the end of the list only if its place is one: events never go away."""
         if await self._store.event(self._stream.name, after) is None:
             raise ProblemError(INVALID_QUERY, f"expected an id as `after`, no event is stored under {after[:300]!r}")
+
+    async def _check_item(self, after: str) -> None:
+        """As `_check_place`: what was rejected never goes away either."""
+        if await self._store.rejected_item(self._stream.name, after) is None:
+            raise ProblemError(INVALID_QUERY, f"expected an id as `after`, nothing was rejected under {after[:300]!r}")
 
     def _check_parameters(self, request: web.BaseRequest, known: tuple[str, ...]) -> dict[str, str]:
         given: dict[str, str] = {}
@@ -136,6 +175,20 @@ def _amount(name: str, text: str | None) -> int | None:
         raise ProblemError(INVALID_QUERY, f"expected {expected} as {name}, got {text[:40]!r}")
     sign, whole, part = match.groups(default="")
     return int(f"{sign}{whole}{part:0<4}")
+
+
+def _word(name: str, text: str | None, known: Sequence[str]) -> str | None:
+    if text is not None and text not in known:
+        raise ProblemError(INVALID_QUERY, f"expected one of {', '.join(known)} as {name}, got {text[:40]!r}")
+    return text
+
+
+def _moment(name: str, text: str | None) -> float | None:
+    """A moment in epoch seconds."""
+    try:
+        return None if text is None else read_moment(text, now=time.time(), zone=None)
+    except ValueError as exc:
+        raise ProblemError(INVALID_QUERY, f"{name}: expected {exc}") from None
 
 
 def _limit(text: str | None) -> int:

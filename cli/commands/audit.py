@@ -6,26 +6,36 @@ import msgspec
 import typer
 from rich.console import Console
 
-import store as stores
+from cli.maintenance import RABBITMQ_LAG_S, is_embedded, opened_broker, opened_store, topology_of
 from cli.options import takes_settings
 from cli.roles import stream_of
 from cli.settings import Settings
-from engine import AuditReport
+from engine import AuditReport, Repaired, unrest
 from engine import audit as audit_store
+from engine import repair as repair_store
 from runtime import run
+from streams import TillstreamError
 
 
-@takes_settings("data", "store", "timezone")
+@takes_settings("data", "broker", "store", "timezone")
 def audit(
     settings: Settings,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="First count stored events of frames that were lost; only at rest.")
+    ] = False,
 ) -> None:
     """Check from the stored data that every event is counted exactly once.
 
     Each ledger entry has to be the fold of the events that its frame owns, each writer's entries have to be numbered
     without gaps, and the totals have to be, day by day, the sum of the stored events. It may run beside traffic; what
     comes in meanwhile is left out. Ends with 1 if anything differs.
+
+    --repair writes the ledger entries of frames that own stored events, and that no queue holds any more. It needs the
+    system at rest: nothing in the work queue or among the dead letters, and no worker connected.
     """
+    if repair:
+        _print_repaired(run(_repair(settings)))
     report = run(_audit(settings))
     if as_json:
         typer.echo(msgspec.json.encode(report).decode())
@@ -36,11 +46,31 @@ def audit(
 
 
 async def _audit(settings: Settings) -> AuditReport:
-    store = await stores.connect(settings.store)
-    try:
+    async with opened_store(settings) as store:
         return await audit_store(store, stream_of(settings))
-    finally:
-        await store.close()
+
+
+async def _repair(settings: Settings) -> Repaired:
+    """Raises TillstreamError for a system that is not at rest."""
+    async with opened_broker(settings, "audit --repair") as broker, opened_store(settings) as store:
+        stable_s = 0.0 if is_embedded(settings) else RABBITMQ_LAG_S
+        if reasons := await unrest(broker, topology_of(settings), stable_s=stable_s):
+            raise TillstreamError(f"not at rest, nothing was repaired: {'; '.join(reasons)}")
+        return await repair_store(store, broker, stream_of(settings))
+
+
+def _print_repaired(repaired: Repaired) -> None:
+    for frame, events in repaired.counted.items():
+        typer.echo(f"counted {events} events of frame {frame}", err=True)
+    for frame, why in repaired.left.items():
+        typer.echo(f"left frame {frame} as it is: {why}", err=True)
+    typer.echo(f"{len(repaired.counted)} frames repaired", err=True)
+
+
+OPEN_HINT = (
+    "A frame without a ledger entry waits in receipts.work for a worker, or is a dead letter (`tillstream rejected "
+    "list --reason poison`; replay it), or was lost (`tillstream audit --repair` counts what of it is stored)."
+)
 
 
 def _print(report: AuditReport) -> None:
@@ -55,5 +85,7 @@ def _print(report: AuditReport) -> None:
         return
     for text in report.listed:
         console.print(f"[red]differs[/red] {text}", markup=True)
+    if report.open:
+        console.print(OPEN_HINT)
     more = report.differences - len(report.listed)
     console.print(f"{report.differences} differences" + (f", {more} of them not listed" if more else ""))

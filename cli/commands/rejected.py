@@ -1,0 +1,368 @@
+"""`tillstream rejected list|show|replay|discard`: what could not be counted, and what is done about it."""
+
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+import typer
+
+from broker.errors import BrokerError
+from cli.maintenance import has_broker, opened_broker, opened_store, topology_of
+from cli.options import takes_settings
+from cli.roles import stream_of
+from cli.settings import Settings
+from engine import (
+    DeadLetter,
+    NotReplayedError,
+    dead_letters,
+    describe,
+    discard_dead_letter,
+    replay_dead_letter,
+)
+from engine import discard as discard_item
+from engine import replay as replay_item
+from engine.dead_letters import MAX_HELD
+from engine.quarantine import REASONS, items, meets
+from runtime import read_moment, run
+from store.protocol import REJECTED_STATUSES, Rejected, RejectedQuery, Store
+from streams import ConfigurationError, ReceiptStream, TillstreamError
+
+app = typer.Typer(help="See what was rejected, and deal with it.", add_completion=False)
+
+_Ids = Annotated[
+    list[str] | None, typer.Option("--id", help="Only the item of this id; may be given several times.", metavar="ID")
+]
+_Reason = Annotated[str | None, typer.Option(help=f"Only these: {', '.join(REASONS)}.", metavar="REASON")]
+_Since = Annotated[
+    str | None,
+    typer.Option(help="Only what was rejected since then: 2026-11-21, 2026-11-21T08:30, 3d.", metavar="TIME"),
+]
+_Before = Annotated[str | None, typer.Option(help="Only what was rejected before then.", metavar="TIME")]
+_All = Annotated[bool, typer.Option("--all", help="All that are open, where no other condition is given.")]
+_Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+_SETTINGS = ("data", "broker", "store", "timezone")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen:
+    """What a command is about."""
+
+    query: RejectedQuery
+    ids: tuple[str, ...] = ()
+
+    @property
+    def dead_letters(self) -> bool:
+        """Whether there may be dead letters among them: these are open, and poison."""
+        return self.query.reason in (None, "poison") and self.query.status in (None, "open")
+
+    def has(self, item: Rejected) -> bool:
+        return meets(item, self.query) and (not self.ids or item.id in self.ids)
+
+
+def _chosen(
+    settings: Settings,
+    reason: str | None,
+    since: str | None,
+    before: str | None,
+    ids: Iterable[str] | None,
+    status: str | None = "open",
+) -> _Chosen:
+    """Raises ConfigurationError for a condition that cannot be."""
+    if reason is not None and reason not in REASONS:
+        raise ConfigurationError(f"--reason: expected one of {', '.join(REASONS)}, not {reason!r}")
+
+    def moment(flag: str, text: str | None) -> float | None:
+        try:
+            return None if text is None else read_moment(text, now=time.time(), zone=settings.timezone)
+        except ValueError as exc:
+            raise ConfigurationError(f"{flag}: expected {exc}") from None
+
+    query = RejectedQuery(
+        reason=reason, status=status, since=moment("--since", since), before=moment("--before", before)
+    )
+    return _Chosen(query=query, ids=tuple(ids or ()))
+
+
+def _some_needed(chosen: _Chosen, *, everything: bool) -> None:
+    """What changes something says what it is about."""
+    query = chosen.query
+    if not (everything or chosen.ids or query.reason or query.since is not None or query.before is not None):
+        raise ConfigurationError("say which: --id, --reason, --since or --before; or --all that are open")
+
+
+@app.command("list")
+@takes_settings(*_SETTINGS)
+def list_rejected(
+    settings: Settings,
+    reason: _Reason = None,
+    since: _Since = None,
+    before: _Before = None,
+    ids: _Ids = None,
+    status: Annotated[
+        str, typer.Option(help=f"Only these: {', '.join(REJECTED_STATUSES)}, or all.", metavar="STATUS")
+    ] = "open",
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 100,
+    as_json: _Json = False,
+) -> None:
+    """List what was rejected, newest first; dead letters come before the others.
+
+    One line each: id, when it was rejected first (of a dead letter: received), reason, status, and what is wrong.
+    """
+    if status not in (*REJECTED_STATUSES, "all"):
+        raise ConfigurationError(f"--status: expected one of {', '.join(REJECTED_STATUSES)} or all, not {status!r}")
+    chosen = _chosen(settings, reason, since, before, ids, None if status == "all" else status)
+    run(_list(settings, chosen, limit, as_json=as_json))
+
+
+async def _list(settings: Settings, chosen: _Chosen, limit: int, *, as_json: bool) -> None:
+    shown, more = 0, False
+    async with opened_store(settings) as store:
+        async for item in _all(settings, store, chosen):
+            if shown == limit:
+                more = True
+                break
+            shown += 1
+            typer.echo(msgspec.json.encode(describe(item)).decode() if as_json else _line(item, settings))
+    if more:
+        typer.echo(f"there are more than these {shown}: --limit, --reason, --since, --before", err=True)
+    elif not as_json:
+        typer.echo(f"{shown} items" if shown != 1 else "1 item", err=True)
+
+
+async def _all(settings: Settings, store: Store, chosen: _Chosen) -> AsyncIterator[Rejected]:
+    """Dead letters as far as they can be seen, then what is in the store."""
+    dead: dict[str, Rejected] = {}
+    if chosen.dead_letters and has_broker(settings):
+        try:
+            dead = {item.id: item for item in await _peek(settings)}
+        except BrokerError as exc:
+            if chosen.query.reason == "poison":
+                raise
+            typer.echo(f"dead letters are not listed: {exc}", err=True)
+    for item in sorted(dead.values(), key=lambda one: (one.first_seen, one.id), reverse=True):
+        if chosen.has(item):
+            yield item
+    async for item in items(store, stream_of(settings), chosen.query, chosen.ids):
+        if item.id not in dead:
+            yield item
+
+
+async def _peek(settings: Settings) -> list[Rejected]:
+    async with (
+        opened_broker(settings, "rejected") as broker,
+        dead_letters(broker, topology_of(settings).dead, stream_of(settings)) as letters,
+    ):
+        found = [letter.item async for letter in letters]
+    if len(found) >= MAX_HELD:
+        typer.echo(f"there may be more dead letters than these {MAX_HELD}", err=True)
+    return found
+
+
+def _line(item: Rejected, settings: Settings) -> str:
+    return f"{item.id}  {_local(item.first_seen, settings)}  {item.reason:11}  {item.status:9}  {_plain(item.detail)}"
+
+
+def _local(epoch: float, settings: Settings) -> str:
+    return datetime.fromtimestamp(epoch, settings.timezone).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _plain(text: str) -> str:
+    """Text that no terminal takes for a command."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+@app.command("show")
+@takes_settings(*_SETTINGS)
+def show_rejected(
+    settings: Settings,
+    id: Annotated[str, typer.Argument(help="Id of the item, as listed.")],
+    raw: Annotated[bool, typer.Option("--raw", help="Print its bytes as they came, and nothing else.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as one JSON object.")] = False,
+) -> None:
+    """Show one item with its bytes and all that was done about it. Ends with 2 if there is none of that id."""
+    item = run(_find(settings, id))
+    if raw:
+        typer.echo(item.body, nl=False)
+    elif as_json:
+        typer.echo(msgspec.json.encode(describe(item, body=True)).decode())
+    else:
+        _show(item, settings)
+
+
+async def _find(settings: Settings, id: str) -> Rejected:
+    async with opened_store(settings) as store:
+        chosen = _Chosen(query=RejectedQuery(), ids=(id,))
+        kept = await store.rejected_item(stream_of(settings).name, id)
+        if kept is not None and kept.reason != "poison":
+            return kept
+        async for item in _all(settings, store, chosen):
+            return item
+    raise TillstreamError(f"nothing of the id {_plain(id)[:100]} was rejected")
+
+
+def _show(item: Rejected, settings: Settings) -> None:
+    rows = [
+        ("id", item.id),
+        ("reason", item.reason),
+        ("detail", item.detail),
+        ("status", item.status),
+        ("first seen", _local(item.first_seen, settings)),
+        ("frame", item.source),
+    ]
+    for step in item.steps:
+        what = {"again": "rejected again"}.get(step.what, step.what)
+        frame = f", frame {step.frame}" if step.frame else ""
+        rows.append((what, f"{_local(step.at, settings)}{frame}{': ' + step.note if step.note else ''}"))
+    for name, text in rows:
+        typer.echo(f"{name:15}{_plain(text)}")
+    typer.echo("")
+    for line in _readable(item.body).splitlines():
+        typer.echo(_plain(line))
+
+
+def _readable(body: bytes) -> str:
+    """JSON on several lines, other text as it is, bytes that are no text as escapes."""
+    try:
+        return msgspec.json.format(body, indent=2).decode()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return body.decode("utf-8", "backslashreplace")
+
+
+@dataclass(slots=True)
+class _Done:
+    """What was done, and said as it was done."""
+
+    done: int = 0
+    left: int = 0
+    seen: set[str] = field(default_factory=set)
+
+    def did(self, item: Rejected, text: str) -> None:
+        self.done += 1
+        self.seen.add(item.id)
+        typer.echo(f"{item.id}  {text}")
+
+    def leave(self, item: Rejected, why: object) -> None:
+        self.left += 1
+        self.seen.add(item.id)
+        typer.echo(f"{item.id}  left as it is: {_plain(str(why))}")
+
+    def finish(self, chosen: _Chosen, did: str) -> None:
+        """Say what came of it; ends with 1 if anything that was asked for was not done."""
+        missing = [id for id in chosen.ids if id not in self.seen]
+        for id in missing:
+            typer.echo(f"{_plain(id)[:100]}  nothing open of this id and these conditions")
+        typer.echo(f"{self.done} {did}" + (f", {self.left} left as they are" if self.left else ""), err=True)
+        if self.left or missing:
+            raise typer.Exit(1)
+
+
+@app.command("replay")
+@takes_settings(*_SETTINGS)
+def replay_rejected(
+    settings: Settings,
+    reason: _Reason = None,
+    since: _Since = None,
+    before: _Before = None,
+    ids: _Ids = None,
+    everything: _All = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Publish also what is going to be rejected again; only with --id.")
+    ] = False,
+) -> None:
+    """Publish open items once more, each in a frame of its own; the workers count what they can read now.
+
+    Something that would be rejected again is left as it is, and said: a receipt that contradicts a stored one (the
+    first one wins), or one that can still not be read. Dead letters are put back whole. Doing it twice counts nothing
+    twice. Ends with 1 if anything was left.
+    """
+    chosen = _chosen(settings, reason, since, before, ids)
+    _some_needed(chosen, everything=everything)
+    if force and not chosen.ids:
+        raise ConfigurationError("--force needs the items to be named: --id")
+    run(_replay(settings, chosen, force=force))
+
+
+async def _replay(settings: Settings, chosen: _Chosen, *, force: bool) -> None:
+    done = _Done()
+    stream = stream_of(settings)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(opened_store(settings))
+        broker = await stack.enter_async_context(opened_broker(settings, "rejected replay"))
+        if chosen.dead_letters:
+            letters = await stack.enter_async_context(dead_letters(broker, topology_of(settings).dead, stream))
+            async for letter in _unseen(letters, chosen, done):
+                await replay_dead_letter(store, broker, letter)
+                done.did(letter.item, f"replayed whole, frame {letter.item.source}")
+        async for item in items(store, stream, chosen.query, chosen.ids):
+            if item.id in done.seen:
+                continue
+            try:
+                step = await replay_item(store, broker, stream, item, force=force)
+            except NotReplayedError as exc:
+                done.leave(item, exc)
+            else:
+                done.did(item, f"replayed in frame {step.frame}")
+    done.finish(chosen, "replayed")
+
+
+async def _unseen(letters: AsyncIterator[DeadLetter], chosen: _Chosen, done: _Done) -> AsyncIterator[DeadLetter]:
+    """Those that are chosen, each once: one that comes back at once has not been dealt with by doing it again."""
+    async for letter in letters:
+        if chosen.has(letter.item) and letter.item.id not in done.seen:
+            yield letter
+            if chosen.ids and done.seen >= set(chosen.ids):
+                return
+
+
+@app.command("discard")
+@takes_settings(*_SETTINGS)
+def discard_rejected(
+    settings: Settings,
+    reason: _Reason = None,
+    since: _Since = None,
+    before: _Before = None,
+    ids: _Ids = None,
+    everything: _All = False,
+    note: Annotated[str, typer.Option(help="Why: kept with the item.", metavar="TEXT")] = "",
+) -> None:
+    """Say that nothing will be done about open items. They stay, as a record, and are no longer open.
+
+    A dead letter is taken out of the queue and kept in the store.
+    """
+    chosen = _chosen(settings, reason, since, before, ids)
+    _some_needed(chosen, everything=everything)
+    run(_discard(settings, chosen, note))
+
+
+async def _discard(settings: Settings, chosen: _Chosen, note: str) -> None:
+    done = _Done()
+    stream = stream_of(settings)
+    async with opened_store(settings) as store:
+        async for item in items(store, stream, chosen.query, chosen.ids):
+            if item.reason != "poison":
+                await discard_item(store, item, note)
+                done.did(item, "discarded")
+        if chosen.dead_letters and has_broker(settings) and not (chosen.ids and done.seen >= set(chosen.ids)):
+            await _discard_dead_letters(settings, store, stream, chosen, note, done)
+    done.finish(chosen, "discarded")
+
+
+async def _discard_dead_letters(
+    settings: Settings, store: Store, stream: ReceiptStream, chosen: _Chosen, note: str, done: _Done
+) -> None:
+    async with AsyncExitStack() as stack:
+        try:
+            broker = await stack.enter_async_context(opened_broker(settings, "rejected discard"))
+        except BrokerError as exc:
+            if chosen.query.reason == "poison" or chosen.ids:
+                raise
+            typer.echo(f"dead letters are left as they are: {exc}", err=True)
+            return
+        letters = await stack.enter_async_context(dead_letters(broker, topology_of(settings).dead, stream))
+        async for letter in _unseen(letters, chosen, done):
+            await discard_dead_letter(store, letter, note)
+            done.did(letter.item, "discarded; its events that are stored are counted by `tillstream audit --repair`")
