@@ -118,6 +118,8 @@ class AliveHandler(Guarded):
         self.set_header("Cache-Control", "no-store")
         self.write("ok\n")
 
+    head = get
+
 
 class MissingHandler(Guarded):
     """Answers what nobody else does."""

@@ -20,7 +20,7 @@ from typing import Any, cast
 
 import structlog
 from bokeh.server.auth_provider import AuthProvider
-from tornado.web import RequestHandler
+from tornado.web import HTTPError, RequestHandler
 
 from dashboard.guard import Guarded
 from dashboard.pages.frame import asset
@@ -184,6 +184,14 @@ class LoginPage(Guarded):
     def gate(self) -> Gate:
         """Who is logged in."""
         return cast("Gate", self.site.gate)
+
+    def check_xsrf_cookie(self) -> None:
+        """Whether it is our form that was sent, to the browser that we gave it to."""
+        try:
+            super().check_xsrf_cookie()
+        except HTTPError:
+            text = "This form is too old, or this browser keeps no cookies: open it again."
+            raise HTTPError(HTTPStatus.FORBIDDEN, text) from None
 
     def get(self) -> None:
         """The form; who is logged in already goes on."""

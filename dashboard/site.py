@@ -35,6 +35,8 @@ UNUSED_SESSION_SECONDS = 20
 CHECK_SESSIONS_SECONDS = 5
 #: How often it is looked whether those who have a live page open are still allowed to.
 CHECK_LOGINS_SECONDS = 5
+#: Nobody needs longer for a request, or between two of them; live pages are something else.
+IDLE_CONNECTION_SECONDS = 120
 #: Nothing that a page sends us is larger than a few hundred bytes.
 MESSAGE_MAX_BYTES = 1 << 20
 
@@ -84,7 +86,12 @@ async def serve_site(
         check_unused_sessions_milliseconds=CHECK_SESSIONS_SECONDS * 1000,
         websocket_max_message_size_bytes=MESSAGE_MAX_BYTES,
     )
-    http = HTTPServer(application, max_body_size=MESSAGE_MAX_BYTES)
+    http = HTTPServer(
+        application,
+        max_body_size=MESSAGE_MAX_BYTES,
+        idle_connection_timeout=IDLE_CONNECTION_SECONDS,
+        body_timeout=IDLE_CONNECTION_SECONDS,
+    )
     server = BaseServer(IOLoop.current(), application, http)
     server.start()
     http.add_sockets([listener])

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import functools
 import re
 import zlib
 from collections.abc import AsyncIterator
@@ -15,9 +16,11 @@ from aiohttp import ClientResponse, ClientSession, WSServerHandshakeError
 
 import broker as brokers
 from broker import Broker, receipts_topology
+from dashboard import site
 from dashboard.login import COOKIE
 from dashboard.passwords import line
 from tests.browser.conftest import Dashboard, serving
+from tests.support import eventually
 
 PASSWORD = "correct horse"
 #: Everything that shows something, and what only a page's websocket asks for.
@@ -172,6 +175,7 @@ async def test_a_form_of_another_site_logs_nobody_in(silent: Broker, session: Cl
         async with session.post(f"{dashboard.url}login", data=form, allow_redirects=False) as answer:
             assert answer.status == 403
             assert COOKIE not in answer.cookies
+            assert "This form is too old" in await answer.text()
 
 
 @pytest.mark.parametrize(
@@ -299,6 +303,23 @@ async def test_no_more_pages_are_open_than_may_be(silent: Broker, session: Clien
             assert "Too many pages" in await answer.text()
         async with asked(session, f"{dashboard.url}receipts") as answer:
             assert answer.status == 200
+
+
+async def test_a_page_that_nobody_looks_at_is_forgotten(
+    silent: Broker, session: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever page it is: one that was asked for and never came alive makes room again."""
+    monkeypatch.setattr(site, "UNUSED_SESSION_SECONDS", 1)
+    monkeypatch.setattr(site, "CHECK_SESSIONS_SECONDS", 1)
+    async with serving(silent, max_sessions=1) as dashboard:
+
+        async def answered(path: str) -> bool:
+            async with asked(session, dashboard.url + path) as answer:
+                return answer.status == 200
+
+        for path in ("", "stores", "store?id=1", "system", ""):
+            await eventually(functools.partial(answered, path), timeout=20, every=0.2)
+            assert not await answered(path)
 
 
 async def test_a_secret_makes_logins_survive_a_restart(silent: Broker, session: ClientSession, users: Path) -> None:
