@@ -183,12 +183,14 @@ class Guarded(RequestHandler):
         """Answer with a page; see `Frame.plain`."""
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
+        if not self.current_user:  # nobody who could log out
+            values["logout"] = ""
         self.finish(self.site.pages.frame.plain(template, path, heading, **values))
 
     def trouble(self, status: int, heading: str, text: str) -> None:
         """Answer with a page that says what is wrong."""
         self.set_status(status)
-        self.page("error.html", "none", heading, text=text)
+        self.page("error.html", "none", heading, text=text, alarm=status >= HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def refuse_name(self) -> None:
         """Say that we do not know the name that we were asked by, and what would make us know it."""

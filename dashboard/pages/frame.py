@@ -66,7 +66,7 @@ class Frame:
     def plain(self, template: str, path: str, heading: str, **values: Any) -> str:
         """A page that is not live, as HTML. Values are escaped by the template."""
         base = _environment.get_template("plain.html")
-        return _environment.get_template(template).render(base=base, **self.variables(path, heading), **values)
+        return _environment.get_template(template).render({"base": base, **self.variables(path, heading), **values})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
