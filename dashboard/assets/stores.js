@@ -15,28 +15,31 @@
 
   const rows = new Map()
   let sort = {by: "cents", descending: true}
-  let source, total = 0, largest = 0, held = 0, waiting = false
+  let source, total = 0, largest = 0, held = -Infinity, waiting = false
 
   const cell = (tr, className) => {
     const td = tr.insertCell()
+    td.role = "cell"
     if (className) td.className = className
     return td
   }
 
   const make = (store) => {
     const tr = document.createElement("tr")
+    tr.role = "row"
     const head = document.createElement("th")
     head.scope = "row"
+    head.role = "rowheader"
     const link = document.createElement("a")
     link.href = table.dataset.store + encodeURIComponent(store)
     link.textContent = store || "(no name)"
     head.append(link)
     tr.append(head)
     const cells = {cents: cell(tr), share: cell(tr, "share wide"), count: cell(tr), basket: cell(tr, "wide")}
-    return {store, words: store.toLowerCase(), tr, cells, cents: NaN, count: NaN, basket: 0, share: 0}
+    return {store, words: store.toLowerCase(), tr, cells, cents: NaN, count: NaN, basket: 0, share: 0, said: "", part: ""}
   }
 
-  const write = (td, text) => { if (td.textContent !== text) td.textContent = text }
+  const write = (element, text) => { if (element.textContent !== text) element.textContent = text }
 
   // From the source to the rows. Only what reads otherwise than before is written.
   const read = () => {
@@ -62,12 +65,14 @@
         row.cents = cents[at]
         row.count = count[at]
         row.basket = row.count > 0 ? row.cents / row.count : 0
-        write(row.cells.cents, amounts.format(row.cents / 100))
-        write(row.cells.count, counts.format(row.count))
-        write(row.cells.basket, row.count > 0 ? amounts.format(row.basket / 100) : "–")
+        row.cells.cents.textContent = amounts.format(row.cents / 100)
+        row.cells.count.textContent = counts.format(row.count)
+        row.cells.basket.textContent = row.count > 0 ? amounts.format(row.basket / 100) : "–"
       }
-      write(row.cells.share, total > 0 && cents[at] >= 0 ? shares.format(row.share) : "–")
-      row.cells.share.style.setProperty("--part", largest > 0 ? Math.max(0, cents[at] / largest).toFixed(3) : "0")
+      const said = total > 0 && row.cents >= 0 ? shares.format(row.share) : "–"
+      if (said !== row.said) row.cells.share.textContent = row.said = said
+      const part = largest > 0 ? Math.max(0, row.cents / largest).toFixed(2) : "0"
+      if (part !== row.part) row.cells.share.style.setProperty("--part", row.part = part)
     }
   }
 
