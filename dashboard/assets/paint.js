@@ -18,11 +18,25 @@
           if (Object.keys(inks).length > 0) model.setv(inks, {sync: false})
         }
   }
+  // Bokeh lets its canvases have the keyboard's focus, with which nothing can be done here: the words below them say
+  // what they show. Returns whether there is a canvas in each place for one.
+  const unfocus = () => {
+    const canvases = function* (root) {
+      for (const element of root.querySelectorAll("*")) {
+        if (element.classList.contains("bk-events")) yield element
+        if (element.shadowRoot) yield* canvases(element.shadowRoot)
+      }
+    }
+    const places = [...document.querySelectorAll(".chart")].map((place) => [...canvases(place)])
+    for (const canvas of places.flat()) canvas.tabIndex = -1
+    return places.every((found) => found.length > 0)
+  }
   document.addEventListener("tillstream-theme", () => paint(true))
   const waiting = setInterval(() => {
     if (!window.Bokeh?.documents?.[0]?.roots().length) return
-    clearInterval(waiting)
     paint(false)
+    if (!unfocus()) return
+    clearInterval(waiting)
     document.documentElement.classList.add("painted")
   }, 20)
 }

@@ -1,16 +1,21 @@
 """The page of today in a real browser: true, live, readable at any width, and asking nobody else for anything."""
 
 import os
+import re
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Page, expect
 
+from dashboard import theme
 from tests.browser.conftest import NOON, Dashboard, Publisher, serving, visit
 from tests.support import eventually, free_port
+from tests.unit.dashboard.days import MinutesOfDay, keep_day
 
 pytestmark = pytest.mark.browser
 
@@ -33,11 +38,11 @@ async def test_every_number_is_the_one_published(
     await eventually(lambda: dashboard.feed.latest.minutes)
     seen = await visit(browser, dashboard.url)
     page = seen.page
-    await expect(page.locator(".revenue .number")).to_have_text("1,924.50 EUR", timeout=SOON)
+    await expect(page.locator(".revenue .number")).to_have_text("€1,924.50", timeout=SOON)
     await expect(page.locator(".receipts .number")).to_have_text("1,203", timeout=SOON)
-    await expect(page.locator(".receipts .small")).to_have_text("1.60 EUR on average")
+    await expect(page.locator(".basket .number")).to_have_text("€1.60")
     await expect(page.locator(".pace .number")).to_have_text("212")
-    await expect(page.locator(".pace .small")).to_have_text("counted in 43 ms (mean)")
+    await expect(page.locator(".pace .small")).to_have_text("in the last minute, counted in 43 ms (mean)")
     await expect(page.locator("header")).to_contain_text("Saturday 21 November 2026")
     await expect(page.locator("header")).to_contain_text("Europe/Paris")
     await expect(page.locator("header")).to_contain_text("updated 12:40:00")
@@ -49,11 +54,11 @@ async def test_every_number_is_the_one_published(
         "Retour",
     ]
     assert await page.locator(".categories .amount").all_text_contents() == [
-        "1,000.05",
-        "800.00",
-        "123.40",
-        "3.05",
-        "-2.00",
+        "€1,000.05",
+        "€800.00",
+        "€123.40",
+        "€3.05",
+        "-€2.00",
     ]
     assert await bars(page) == {"09:58": 3, "09:59": 12, "12:39": 7}
     await expect(page.locator("#notice")).to_have_text("")
@@ -67,9 +72,9 @@ async def test_every_number_is_the_one_published(
         milliseconds=2500.0,
         minutes={**MINUTES, "12:39": 8, "12:41": 1},
     )
-    await expect(page.locator(".revenue .number")).to_have_text("2,024.75 EUR", timeout=SOON)
+    await expect(page.locator(".revenue .number")).to_have_text("€2,024.75", timeout=SOON)
     await expect(page.locator(".receipts .number")).to_have_text("1,204")
-    await expect(page.locator(".pace .small")).to_have_text("counted in 2.5 s (mean)")
+    await expect(page.locator(".pace .small")).to_have_text("in the last minute, counted in 2.5 s (mean)")
     await expect(page.locator("header")).to_contain_text("updated 12:41:01")
     await expect(page.locator(".categories .name").first).to_have_text("Pain")
     await eventually(lambda: bars_are(page, {**MINUTES, "12:39": 8, "12:41": 1}), timeout=2)
@@ -85,13 +90,155 @@ async def test_every_number_is_the_one_published(
     await shot(seen.page, "today", tmp_path)
 
 
+async def test_today_is_compared_with_yesterday_and_a_week_ago(
+    browser: Browser, dashboard: Dashboard, publisher: Publisher
+) -> None:
+    """Revenue, receipts and basket against the same time, both lines of the day, live; in words, not by colour."""
+    await keep_day(dashboard.store, "2026-11-20", {"09:00": (800.0, 400), "12:40": (99.0, 1), "18:30": (1101.0, 500)})
+    await keep_day(dashboard.store, "2026-11-14", {"12:39": (3200.0, 800)})
+    a_day(publisher, {"09:58": (1000.0, 600), "12:39": (600.0, 200), "12:40": (324.5, 403)})
+    page = (await visit(browser, dashboard.url)).page
+    changes = page.locator(".revenue .changes li")
+    await expect(changes).to_have_text(
+        ["▲ 100.0% more than yesterday at 12:40 €800.00", "▼ 50.0% less than a week ago at 12:40 €3,200.00"],
+        timeout=2 * SOON,
+    )
+    await expect(page.locator(".receipts .changes")).to_have_text("▲ 100.0% more than yesterday at 12:40 400")
+    await expect(page.locator(".basket .changes")).to_have_text("= the same as yesterday at 12:40 €2.00")
+    await expect(page.locator("#curve-note")).to_have_text(
+        "Today €1,924.50 so far; yesterday €800.00 by 12:40, and €2,000.00 in all."
+    )
+    assert await source(page, "now", "today") == [1600, 1924.5]
+    assert await source(page, "now", "label") == ["", "today"]
+    assert await source(page, "last", "at") == [18 * 60 + 31]
+    points = dict(zip(await source(page, "curve", "time"), await source(page, "curve", "before"), strict=True))
+    assert (points["09:00"], points["09:05"], points["12:40"], points["12:45"]) == (0, 800, 800, 899)
+
+    later = {"09:58": (1000.0, 600), "12:39": (600.0, 200), "12:40": (324.5, 403), "12:41": (600.0, 1)}
+    a_day(publisher, later, as_of=NOON + 60)
+    await expect(changes.first).to_contain_text("114.1% more than yesterday at 12:41 €899.00", timeout=SOON)
+    await eventually(partial(source_is, page, "now", "today", [1600, 2524.5]), timeout=2)
+
+
+async def test_stores_and_payments_are_ranked(browser: Browser, dashboard: Dashboard, publisher: Publisher) -> None:
+    """The first and the last stores lead to their own pages, payments have shares; names are shown as they are."""
+    rows = {str(number): {"sum": number * 10.5, "count": number} for number in range(1, 12)}
+    payments = {"CB": {"sum": 75.0, "count": 5}, "<i>Chèque</i>": {"sum": 25.0, "count": 1}}
+    a_day(
+        publisher, {}, stores={"stores": {**rows, "a/b <&>": {"sum": 1.0, "count": 1}}}, payments={"payments": payments}
+    )
+    page = (await visit(browser, dashboard.url)).page
+    best, worst = page.locator(".best .stores li"), page.locator(".worst .stores li")
+    await expect(best.locator(".name")).to_have_text([f"Store {number}" for number in (11, 10, 9, 8, 7)])
+    await expect(best.locator(".amount").first).to_have_text("€115.50")
+    await expect(worst.locator(".name")).to_have_text(["Store a/b <&>", *(f"Store {number}" for number in range(1, 5))])
+    await expect(worst.locator(".place").first).to_have_text("12")
+    await expect(worst.locator(".share")).to_contain_text(["1 receipt", "1 receipt", "2 receipts"])
+    address = await worst.locator("a").first.get_attribute("href")
+    assert address == "/store?id=a%2Fb+%3C%26%3E"
+    await expect(page.locator(".payments .name")).to_have_text(["CB", "<i>Chèque</i>"])
+    await expect(page.locator(".payments .share")).to_have_text(["75.0%", "25.0%"])
+
+
+async def test_a_store_that_does_not_answer_takes_nothing_but_the_comparison(
+    browser: Browser, publisher: Publisher
+) -> None:
+    """Without the past the day is whole, and the page says what is missing; with it back, it is compared."""
+    async with serving(publisher._broker) as running:
+        await running.store.close()
+        a_day(publisher, {"09:58": (1000.0, 600)})
+        page = (await visit(browser, running.url)).page
+        await expect(page.locator(".revenue .number")).to_have_text("€1,000.00", timeout=SOON)
+        await expect(page.locator(".revenue .changes li").first).to_have_text(
+            "– yesterday: the store does not answer",  # noqa: RUF001
+            timeout=2 * SOON,
+        )
+        assert await source(page, "now", "today") == [1000, 1000]
+        await page.close()
+
+
+async def test_the_theme_is_chosen_and_kept(
+    browser: Browser, dashboard: Dashboard, publisher: Publisher, tmp_path: Path
+) -> None:
+    """The system's theme at first, then the one that was chosen; texts and charts change at once, in the browser."""
+    some(publisher)
+    await eventually(lambda: dashboard.feed.latest.minutes)
+    context = await browser.new_context(color_scheme="light", viewport={"width": 1280, "height": 900})
+    page = await context.new_page()
+    await page.goto(dashboard.url)
+    button = page.get_by_role("button", name="Dark mode")
+    await expect(button).to_have_attribute("aria-pressed", "false")
+    await expect(page.locator("html")).to_have_class(re.compile("painted"))
+    light = await colours(page)
+    assert light == expected_colours(theme.LIGHT)
+    await button.click()
+    await expect(button).to_have_attribute("aria-pressed", "true")
+    assert await colours(page) == expected_colours(theme.DARK)
+    await shot(page, "today-dark", tmp_path)
+    await page.reload()
+    await expect(page.locator("html")).to_have_class(re.compile("painted"))
+    assert await colours(page) == expected_colours(theme.DARK)
+    # The server still believes in its own colours: nothing was sent to it, so a second visitor sees a light page.
+    await context.close()
+    other = await browser.new_context(color_scheme="dark")
+    page = await other.new_page()
+    await page.goto(dashboard.url)
+    await expect(page.locator("html")).to_have_class(re.compile("painted"))
+    assert await colours(page) == expected_colours(theme.DARK)
+    await other.close()
+
+
+async def test_a_wall_screen_shows_all_at_once_and_nothing_to_press(
+    browser: Browser, dashboard: Dashboard, publisher: Publisher, tmp_path: Path
+) -> None:
+    """With `?kiosk` there are no controls, and on 1920 by 1080 everything fits without scrolling."""
+    some(publisher)
+    await eventually(lambda: dashboard.feed.latest.minutes)
+    page = (await visit(browser, f"{dashboard.url}?kiosk", width=1920, height=1080)).page
+    await expect(page.locator(".revenue .number")).to_have_text("€1,924.50", timeout=SOON)
+    for hidden in (page.locator("header nav"), page.locator("#theme"), page.locator(".skip")):
+        await expect(hidden).to_be_hidden()
+    await eventually(partial(bars, page))
+    assert await page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    assert await page.evaluate("document.documentElement.scrollHeight - window.innerHeight") <= 0
+    await shot(page, "today-kiosk", tmp_path)
+
+
+async def test_everything_is_reached_by_keyboard(browser: Browser, dashboard: Dashboard, publisher: Publisher) -> None:
+    """Tab goes to the skip link, the pages, the theme and the stores, in this order, and each shows that it has the
+    focus; the skip link leads past the header."""
+    a_day(publisher, {}, stores={"stores": {"7": {"sum": 5.0, "count": 1}}})
+    page = (await visit(browser, dashboard.url)).page
+    await expect(page.locator(".best a")).to_have_text("Store 7", timeout=SOON)
+    await expect(page.locator("html")).to_have_class(re.compile("painted"))
+    reached = []
+    for _ in range(8):
+        await page.keyboard.press("Tab")
+        reached.append(await page.evaluate(FOCUSED))
+    assert [name for name, _ in reached] == [
+        "Skip to the content",
+        "Tillstream",
+        "Today",
+        "Receipts",
+        "Stores",
+        "System",
+        "Dark mode",
+        "Store 7",
+    ]
+    assert all(width > 0 for _, width in reached)
+    await page.reload()
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    assert await page.evaluate("document.activeElement.id") == "main"
+
+
 async def test_the_next_day_begins_at_nothing(browser: Browser, dashboard: Dashboard, publisher: Publisher) -> None:
     """When the business day changes, yesterday's numbers and bars are gone, and the page says what to do."""
     some(publisher)
     page = (await visit(browser, dashboard.url)).page
     await expect(page.locator(".receipts .number")).to_have_text("1,203", timeout=SOON)
     publisher.tell(total=0, count=0, day="2026-11-22", as_of=NOON + 43_000)
-    await expect(page.locator(".revenue .number")).to_have_text("0.00 EUR", timeout=SOON)
+    await expect(page.locator(".revenue .number")).to_have_text("€0.00", timeout=SOON)
     await expect(page.locator("header")).to_contain_text("Sunday 22 November 2026")
     await expect(page.locator("#notice")).to_contain_text("No receipts yet: POST one to http://127.0.0.1:3000/receipt")
     await expect(page.locator(".categories")).to_contain_text("Nothing sold yet.")
@@ -135,7 +282,7 @@ async def test_no_width_needs_sideways_scrolling(
     await eventually(lambda: dashboard.feed.latest.minutes)
     for width, height in ((320, 640), (390, 844), (768, 1024), (1280, 800), (1920, 1080)):
         seen = await visit(browser, dashboard.url, width=width, height=height)
-        await expect(seen.page.locator(".revenue .number")).to_contain_text("123,456,789.01", timeout=SOON)
+        await expect(seen.page.locator(".revenue .number")).to_contain_text("€123,456,789.01", timeout=SOON)
         await eventually(partial(bars, seen.page))
         overflowing = await seen.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert overflowing <= 0, width
@@ -238,6 +385,65 @@ async def test_stopping_takes_no_time_with_open_pages(browser: Browser, publishe
         await seen.page.close()
     async with serving(publisher._broker, port=port):
         pass
+
+
+def a_day(publisher: Publisher, own: MinutesOfDay, as_of: float = NOON, **metrics: object) -> None:
+    """A day of which the minutes on the receipts are known."""
+    rows = {minute: {"sum": revenue, "count": number} for minute, (revenue, number) in own.items()}
+    revenue, receipts = (sum(row[column] for row in own.values()) for column in (0, 1))
+    minutes = {"received": {}, "own": rows, "complete": True}
+    publisher.tell(total=revenue, count=int(receipts), as_of=as_of, metrics={"minutes": minutes, **metrics})
+
+
+#: Name of what has the focus, and the width of the line around it.
+FOCUSED = """() => {
+    let at = document.activeElement
+    while (at.shadowRoot?.activeElement) at = at.shadowRoot.activeElement
+    return [at.getAttribute("aria-label") ?? at.textContent.trim(), parseFloat(getComputedStyle(at).outlineWidth)]
+}"""
+
+
+async def colours(page: Page) -> list[str]:
+    """Of the page's ground and text, a card, a chart's line, its axis and its bars, as `#rrggbb`."""
+    read = """() => {
+        const of = (selector, what) => getComputedStyle(document.querySelector(selector))[what]
+        const two = (part) => (+part).toString(16).padStart(2, "0")
+        const hex = (rgb) => "#" + rgb.match(/\\d+/g).slice(0, 3).map(two).join("")
+        const seen = [["body", "backgroundColor"], ["body", "color"], ["section", "backgroundColor"]]
+        const page = seen.map(([selector, what]) => hex(of(selector, what)))
+        const drawn = {}
+        for (const root of Bokeh.documents[0].roots())
+            for (const model of root.references()) {
+                if (model.type === "VBar" && model.tags.length) drawn.bars = model.fill_color.value
+                if (model.type === "Line" && model.line_width.value === 4) drawn.line = model.line_color.value
+                if (model.type === "LinearAxis") drawn.axis = model.major_label_text_color
+            }
+        return [...page, drawn.line, drawn.axis, drawn.bars]
+    }"""
+    found: list[str] = await page.evaluate(read)
+    return found
+
+
+def expected_colours(palette: Mapping[str, str]) -> list[str]:
+    """Those that `colours` should find."""
+    return [palette[name] for name in ("ground", "text", "card", "mark", "quiet", "mark")]
+
+
+async def source(page: Page, name: str, column: str) -> list[Any]:
+    """A column of one of the charts' sources as the browser has it."""
+    read = """([name, column]) => {
+        for (const root of Bokeh.documents[0].roots())
+            for (const model of root.references())
+                if (model.type === "ColumnDataSource" && model.name === name) return Array.from(model.data[column])
+        return []
+    }"""
+    found: list[Any] = await page.evaluate(read, [name, column])
+    return found
+
+
+async def source_is(page: Page, name: str, column: str, expected: list[Any]) -> bool:
+    """Whether a source's column is this."""
+    return await source(page, name, column) == expected
 
 
 async def bars(page: object) -> dict[str, int]:
