@@ -6,10 +6,12 @@
   these three together
 - `dashboard.moments`: all of this at one moment, looked at once for all sessions
 - `dashboard.formats`: numbers as people write them; `dashboard.view`: words and numbers to show; pure
-- `dashboard.config`: settings, and who may reach the server
+- `dashboard.config`: settings, and where the server listens
+- `dashboard.guard`: what holds for every request; it stands on `dashboard.names` (by which names we are reached),
+  `dashboard.login` (who is logged in), `dashboard.passwords` (the file of users) and `dashboard.throttle`
 - `dashboard.server`: the thread that the pages live in
-- `dashboard.site`, `dashboard.pages`, `dashboard.theme`: Panel and Bokeh, imported in that thread only, as this takes
-  seconds
+- `dashboard.site`, `dashboard.application`, `dashboard.pages`, `dashboard.theme`: Panel and Bokeh, imported in that thread
+  only, as this takes seconds
 """
 
 from dashboard.config import DashboardConfig
