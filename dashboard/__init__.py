@@ -10,8 +10,8 @@
 - `dashboard.guard`: what holds for every request; it stands on `dashboard.names` (by which names we are reached),
   `dashboard.login` (who is logged in), `dashboard.passwords` (the file of users) and `dashboard.throttle`
 - `dashboard.server`: the thread that the pages live in
-- `dashboard.site`, `dashboard.application`, `dashboard.pages`, `dashboard.theme`: Panel and Bokeh, imported in that thread
-  only, as this takes seconds
+- `dashboard.site`, `dashboard.application`, `dashboard.pages`, `dashboard.theme`: Panel and Bokeh, imported in that
+  thread only, as this takes seconds
 """
 
 from dashboard.config import DashboardConfig
