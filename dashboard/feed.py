@@ -5,12 +5,14 @@ import dataclasses
 import random
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from broker.errors import BrokerError
+from broker.exchanges import REJECTED
 from broker.protocol import Consumer
 from dashboard.messages import MalformedMessageError, Part, bindings, decode, part_name
 from dashboard.snapshot import Snapshot, value_of
@@ -25,6 +27,8 @@ STALE_AFTER_SECONDS = 3.0
 RESTART_AFTER_SECONDS = 10.0
 #: Our queue at the broker: some ten seconds of messages. What a slower reader loses, the next second replaces.
 QUEUE_LENGTH = 100
+#: Reasons of rejection told apart: there are three or four.
+MOST_REASONS = 20
 #: One line in the log per kind of malformed message and this long, however many there are.
 COMPLAIN_EVERY_SECONDS = 60.0
 
@@ -87,14 +91,21 @@ class Feed:
         return self.silence > STALE_AFTER_SECONDS
 
     async def follow(self, broker: Subscriber) -> None:
-        """Subscribe, and take what comes until cancelled; then the subscription is closed.
+        """Subscribe, and take what comes until cancelled; then the subscriptions are closed.
 
         A subscription that the broker refuses is tried again; one that was made survives lost connections by itself.
+        What is rejected has one of its own: were there ever very much of it, it would push the totals out of theirs.
         """
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen(broker, "dashboard", bindings(self._stream)), name="dashboard totals")
+            rejected = {REJECTED.name: f"{self._stream}.*"}
+            group.create_task(self._listen(broker, "dashboard-rejected", rejected), name="dashboard rejected")
+
+    async def _listen(self, broker: Subscriber, role: str, wanted: Mapping[str, str]) -> None:
         backoff, attempt = Backoff(cap_s=5.0), 0
         while True:
             try:
-                consumer = await broker.subscribe("dashboard", bindings(self._stream), max_length=QUEUE_LENGTH)
+                consumer = await broker.subscribe(role, wanted, max_length=QUEUE_LENGTH)
             except BrokerError as exc:
                 attempt += 1
                 delay = backoff.delay(attempt, random.random())
@@ -112,6 +123,9 @@ class Feed:
 
     def take(self, exchange: str, routing_key: str, body: bytes) -> None:
         """Put one message into the next snapshot; or count and pass over it, if it is malformed, old or unknown."""
+        if exchange == REJECTED.name:
+            self._count_rejected(routing_key.removeprefix(f"{self._stream}."))
+            return
         name = part_name(self._stream, exchange, routing_key)
         if name is None:
             return
@@ -139,6 +153,13 @@ class Feed:
             accepted=before.accepted + 1,
             **{name: value_of(part, before)},  # type: ignore[arg-type]  # each part's name is its field's
         )
+
+    def _count_rejected(self, reason: str) -> None:
+        before = self._latest.rejected
+        if reason not in before and len(before) >= MOST_REASONS:
+            reason = "other"
+        rejected = MappingProxyType({**before, reason: before.get(reason, 0) + 1})
+        self._latest = dataclasses.replace(self._latest, rejected=rejected)
 
     def _older(self, name: str, part: Part) -> bool:
         """Whether a message is older than what is known of its part."""

@@ -48,6 +48,7 @@ class Snapshot:
         minutes: changes merged into tables; see `MinuteTables`.
         heard: part → time of its last accepted message, on the feed's clock.
         started: when the feed began to listen, on the same clock.
+        rejected: reason → how many were heard of since the feed began: what the store keeps may be more.
         accepted, ignored, malformed: messages so far; ignored ones were older than what was known.
     """
 
@@ -61,6 +62,7 @@ class Snapshot:
     engine: Engine | None = None
     heard: Mapping[str, float] = field(default_factory=dict)
     started: float
+    rejected: Mapping[str, int] = field(default_factory=dict)
     accepted: int = 0
     ignored: int = 0
     malformed: int = 0

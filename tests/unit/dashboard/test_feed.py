@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from analytics.tally import DayTally
 from broker.errors import BrokerUnavailableError
 from dashboard import Feed
-from dashboard.feed import RESTART_AFTER_SECONDS, STALE_AFTER_SECONDS
+from dashboard.feed import MOST_REASONS, RESTART_AFTER_SECONDS, STALE_AFTER_SECONDS
 from engine.messages import EngineState, View, messages
 from streams import ReceiptStream
 from tests.support import eventually
@@ -193,7 +193,7 @@ class Said:
 
 
 class Broker:
-    """Refuses the first subscription, then gives out what it was told."""
+    """Refuses the first subscription of each role, then gives out what it was told."""
 
     def __init__(self, *said: tuple[str, str, bytes]) -> None:
         self.said = said
@@ -203,7 +203,7 @@ class Broker:
     async def subscribe(self, role: str, bindings: Mapping[str, str], *, max_length: int = 1000) -> Any:
         """Subscribe."""
         self.asked.append((role, bindings))
-        if len(self.asked) == 1:
+        if len(self.asked) <= 2:
             raise BrokerUnavailableError("not yet")
         return self
 
@@ -225,9 +225,25 @@ async def test_following_subscribes_until_it_may_and_closes_when_cancelled() -> 
     following.cancel()
     with pytest.raises(asyncio.CancelledError):
         await following
-    assert broker.asked[-1] == (
-        "dashboard",
-        {"count": "receipts", "categories": "receipts", "metrics": "receipts.*"},
-    )
-    assert len(broker.asked) == 2
-    assert broker.closed == 1
+    assert dict(broker.asked) == {
+        "dashboard": {"count": "receipts", "categories": "receipts", "metrics": "receipts.*"},
+        "dashboard-rejected": {"rejected": "receipts.*"},
+    }
+    assert len(broker.asked) == 4
+    assert broker.closed == 2
+
+
+def test_what_is_rejected_is_counted_by_its_reason() -> None:
+    """Whatever the bytes are, they are no malformed totals, and no news of the totals either."""
+    clock = Clock()
+    feed = feed_of(clock=clock)
+    clock.now += 2
+    for reason in ("conflict", "undecodable", "conflict"):
+        feed.take("rejected", f"receipts.{reason}", b"\xff\x00")
+    assert feed.latest.rejected == {"conflict": 2, "undecodable": 1}
+    assert feed.latest.malformed == 0
+    assert feed.silence == 2
+    for number in range(100):
+        feed.take("rejected", f"receipts.odd{number}", b"")
+    assert sum(feed.latest.rejected.values()) == 103
+    assert len(feed.latest.rejected) <= MOST_REASONS + 1
