@@ -88,6 +88,7 @@ class TotalsKeeper:
         topology: Topology,
         metrics: TotalsMetrics,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._broker = broker
@@ -97,12 +98,13 @@ class TotalsKeeper:
         self._topology = topology
         self._metrics = metrics
         self._clock = clock
+        self._monotonic = monotonic
         self._totals = Totals(store, stream.name)
         self._gap = asyncio.Event()
         self._troubles: dict[str, str] = {}
         self._activity = Activity()
         self._window = DelayWindow()
-        self._queues = QueueWatch(broker, (topology.work, topology.dead))
+        self._queues = QueueWatch(broker, (topology.work, topology.dead), clock=monotonic)
         self._published: dict[str, tuple[list[int], list[int]]] = {}
         self._published_day = ""
         self._complete_at = 0.0
@@ -177,7 +179,7 @@ class TotalsKeeper:
         """Run something again and again, a fixed time apart (or at once when woken); failures are told, and retried."""
         wake = wake or asyncio.Event()
         while True:
-            started = time.monotonic()
+            started = self._monotonic()
             wake.clear()
             try:
                 await work()
@@ -189,7 +191,7 @@ class TotalsKeeper:
                 self._troubles.pop(name, None)
             await asyncio.sleep(_PAUSE_S)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, started + seconds - time.monotonic())):
+                async with asyncio.timeout(max(0.0, started + seconds - self._monotonic())):
                     await wake.wait()
 
     async def _merge_partials(self, consumer: Consumer, over: asyncio.Event) -> None:

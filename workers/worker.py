@@ -80,6 +80,7 @@ class Worker:
         queue: Queue,
         metrics: WorkerMetrics,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._broker = broker
@@ -88,6 +89,7 @@ class Worker:
         self._queue = queue
         self._metrics = metrics
         self._clock = clock
+        self._monotonic = monotonic
         self._flusher = Flusher(store=store, broker=broker, stream=stream, clock=clock)
         self._prepared: asyncio.Queue[_Work] = asyncio.Queue()
         #: events prepared and not yet flushed; reading pauses beyond two flushes' worth, which bounds memory
@@ -166,17 +168,17 @@ class Worker:
 
     async def _flush(self, batch: list[_Work], stop: asyncio.Event) -> None:
         """Flush until it succeeds; give the frames back after a while, or when asked to stop in between."""
-        began = time.monotonic()
+        began = self._monotonic()
         attempt = 0
         while True:
-            started = time.monotonic()
+            started = self._monotonic()
             try:
                 flushed = await self._flusher.flush([work.frame for work in batch])
             except StoreError as exc:
                 attempt += 1
                 self._metrics.flush_failed()
                 self._trouble = f"flushes fail: {exc}"
-                if stop.is_set() or time.monotonic() - began > self._config.give_back_after_s:
+                if stop.is_set() or self._monotonic() - began > self._config.give_back_after_s:
                     log.error("flush failed, giving its frames back", frames=len(batch), error=str(exc))
                     await self._give_back([work.delivery for work in batch])
                     self._trouble = None  # the next frames will tell
@@ -186,7 +188,7 @@ class Worker:
                 await _first(asyncio.sleep(delay), stop)
             else:
                 self._trouble = None
-                self._note(flushed, batch, time.monotonic() - started)
+                self._note(flushed, batch, self._monotonic() - started)
                 await self._settle([work.delivery for work in batch])
                 return
 

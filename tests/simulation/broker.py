@@ -68,6 +68,7 @@ class BrokerServer:
     Attributes:
         up, alarm, full: whether it runs; takes no messages; refuses them.
         taken: the bodies of all confirmed or confirmable messages of `receipts`, for the model.
+        dead: how many messages were dead-lettered.
     """
 
     def __init__(self, world: World, topology: Topology) -> None:
@@ -78,11 +79,12 @@ class BrokerServer:
         self.topology = topology
         self.queues = {spec.name: SimulatedQueue(spec) for spec in topology.queues}
         self.taken: list[bytes] = []
+        self.dead = 0
         self._connections: list[SimulatedBroker] = []
         self._tags = itertools.count(1)
 
     def connect(self, process: Process) -> "SimulatedBroker":
-        """A connection for a process, made at once."""
+        """A connection for a process; it tries again while the broker is down."""
         connection = SimulatedBroker(self._world, self, process)
         self._connections.append(connection)
         process.on_death.append(connection.cut)
@@ -130,6 +132,7 @@ class BrokerServer:
         held.returns += 1
         limit = queue.spec.delivery_limit
         if limit is not None and held.returns > limit and queue.spec.dead_letter is not None:
+            self.dead += 1
             self._put(self.queues[queue.spec.dead_letter], Held(held.message, held.transient))
         else:
             queue.ready.insert(0, held)
@@ -328,13 +331,15 @@ class SimulatedBroker:
         self._world = world
         self.server = server
         self.process = process
-        self._connected = True
+        self._connected = server.up
         self._closed = False
         #: the server's view: which connection this is; what belongs to an earlier one is ignored
         self._generation = 1
         self._consumers: list[SimulatedConsumer] = []
         self._waiting: dict[asyncio.Future[None], None] = {}
-        self._asks = itertools.count()
+        self._names = itertools.count()
+        if not self._connected:
+            self._lost(self._generation)
 
     @property
     def blocked(self) -> bool:
@@ -413,10 +418,8 @@ class SimulatedBroker:
         )
         return await self._begin(consumer)
 
-    async def subscribe(
-        self, role: str, bindings: Mapping[str, str], *, max_length: int = 1000
-    ) -> SimulatedConsumer:
-        name = f"{role}.{self.process.name}.{next(self._asks)}"
+    async def subscribe(self, role: str, bindings: Mapping[str, str], *, max_length: int = 1000) -> SimulatedConsumer:
+        name = f"{role}.{self.process.name}.{next(self._names)}"
         queue = SimulatedQueue(Queue(name=name, bindings=tuple(bindings.items()), max_length=max_length))
         self.server.queues[name] = queue
         return await self._begin(SimulatedConsumer(self, queue, prefetch=0, exclusive=True, transient=True))

@@ -1,17 +1,14 @@
-"""A store in memory whose calls fail, half-happen, or happen later, as a seeded chance decides.
+"""A store in memory: what the store decides (`Tables`), and a Store on top of it that never fails (`MemoryStore`).
 
-It keeps the promises of `store.protocol` and no more: an error means that the write may have happened, may not, may
-have happened in part, or may still happen.
+What may go wrong between a process and its store is in `tests.simulation.store`.
 """
 
 import asyncio
 import itertools
-import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from analytics import DayTally, decode_day, decode_tally, encode_day, encode_tally
-from store.errors import StoreError
 from store.protocol import (
     LEDGER_LIMIT,
     EncodedEvent,
@@ -21,6 +18,7 @@ from store.protocol import (
     Owner,
     Rejected,
     RejectedQuery,
+    RejectedStep,
     StoredEvent,
 )
 from streams.base import Event
@@ -28,61 +26,97 @@ from streams.base import Event
 T = TypeVar("T")
 
 
-class MemoryStore:
-    """A `store.protocol.Store` for simulations.
+class Tables:
+    """The data of one stream, and what a store does with them in one step.
 
-    Arguments:
-        chance: the only source of randomness.
-        trouble: probability that a call fails; set it to 0 to heal.
+    The outcome of an operation follows from the data and its arguments alone, so a second copy that sees the same
+    operations in the same order stays equal.
     """
 
-    def __init__(self, chance: random.Random, trouble: float) -> None:
-        self.chance = chance
-        self.trouble = trouble
+    def __init__(self) -> None:
         self.stored: dict[str, StoredEvent] = {}
         self.ledger: dict[str, LedgerEntry] = {}
         self.heads: dict[str, Head] = {}
         self.days: dict[str, bytes] = {}
         self.refused: dict[str, Rejected] = {}
-        self._late: list[Callable[[], object]] = []
+
+    def copy(self) -> "Tables":
+        """The same data, independent (what is in them is never changed in place)."""
+        other = type(self)()
+        for name, table in vars(self).items():
+            setattr(other, name, dict(table))
+        return other
+
+    def insert(self, events: Sequence[StoredEvent], order: Sequence[int]) -> set[int]:
+        """Insert in an order; the indexes whose id was there already."""
+        taken = set()
+        for index in order:
+            event = events[index]
+            if event.id in self.stored:
+                taken.add(index)
+            else:
+                self.stored[event.id] = event
+        return taken
+
+    def append(self, entries: Sequence[LedgerEntry]) -> int:
+        """Append in order up to the first whose frame or place is taken; how many."""
+        places = {(entry.writer, entry.seq) for entry in self.ledger.values()}
+        for index, entry in enumerate(entries):
+            if entry.frame in self.ledger or (entry.writer, entry.seq) in places:
+                return index
+            self.ledger[entry.frame] = entry
+        return len(entries)
+
+    def swap(self, head: Head) -> bool:
+        """Replace the head of the version before; whether it was that."""
+        current = self.heads.get(head.stream)
+        if (current.version if current else 0) != head.version - 1:
+            return False
+        self.heads[head.stream] = head
+        return True
+
+    def tidy(self, head: Head, tallies_before: float) -> None:
+        """Drop tallies within the head's offsets, and day documents that no head can name any more."""
+        for frame, entry in self.ledger.items():
+            if entry.seq <= head.offsets.get(entry.writer, 0) and entry.at < tallies_before:
+                self.ledger[frame] = LedgerEntry(
+                    frame=entry.frame, stream=entry.stream, writer=entry.writer, seq=entry.seq, tally=None, at=entry.at
+                )
+        for name in self.days.keys() - set(head.days.values()):
+            if int(name.split(":")[0]) <= head.version:
+                del self.days[name]
+
+    def reject(self, items: Sequence[Rejected]) -> None:
+        """Keep what is not kept yet."""
+        for item in items:
+            self.refused.setdefault(item.id, item)
+
+
+class MemoryStore:
+    """A `store.protocol.Store` on tables; subclasses decide how an operation reaches them.
+
+    Arguments:
+        name: part of the names of its day documents; no two stores on the same tables have the same.
+    """
+
+    def __init__(self, tables: Tables | None = None, name: str = "") -> None:
+        self.tables = tables or Tables()
+        self.stored, self.ledger, self.heads = self.tables.stored, self.tables.ledger, self.tables.heads
+        self._name = name
         self._names = itertools.count()
 
-    async def _turn(self) -> None:
-        """Let others run; maybe one of the writes that were believed lost happens now."""
-        for _ in range(self.chance.randrange(4)):
-            await asyncio.sleep(0)
-        if self._late and self.chance.random() < 0.3:
-            self._late.pop(self.chance.randrange(len(self._late)))()
+    async def _write(self, write: Callable[[Tables], T], part: Callable[[Tables], object] | None = None) -> T:
+        """Do a write; `part` does a part of it, for those who fail in the middle."""
+        await asyncio.sleep(0)  # others get a turn, as while waiting for a real store
+        return write(self.tables)
 
-    async def _write(self, write: Callable[[], T], part: Callable[[], object] | None = None) -> T:
-        """Do a write, or fail before it, after it, after a part of it, or now and do it later."""
-        await self._turn()
-        if self.chance.random() >= self.trouble:
-            result = write()
-            await self._turn()
-            return result
-        kind = self.chance.choice(("lost", "done", "late", "part"))
-        if kind == "done" or (kind == "part" and part is None):
-            write()
-        elif kind == "part" and part is not None:
-            part()
-        elif kind == "late":
-            self._late.append(write)
-        await self._turn()
-        raise StoreError(f"simulated: {kind}")
+    async def _read(self, read: Callable[[Tables], T]) -> T:
+        await asyncio.sleep(0)
+        return read(self.tables)
 
-    async def _read(self, read: Callable[[], T]) -> T:
-        await self._turn()
-        if self.chance.random() < self.trouble:
-            raise StoreError("simulated: unread")
-        result = read()
-        await self._turn()
-        return result
-
-    def settle(self) -> None:
-        """Everything that was late happens now."""
-        while self._late:
-            self._late.pop(self.chance.randrange(len(self._late)))()
+    def _order(self, number: int) -> Sequence[int]:
+        """The order in which an unordered insert happens to be done."""
+        return range(number)
 
     async def prepare(self, stream: str, key_names: Sequence[str]) -> None:
         """Nothing to prepare."""
@@ -91,129 +125,116 @@ class MemoryStore:
         return EncodedEvent(id=event.id, record=(event, frame))
 
     async def insert_events(self, stream: str, events: Sequence[EncodedEvent], stored: float) -> set[int]:
-        def insert(chosen: Sequence[int]) -> set[int]:
-            taken = set()
-            for index in chosen:
-                event, frame = events[index].record
-                if event.id in self.stored:
-                    taken.add(index)
-                    continue
-                self.stored[event.id] = StoredEvent(
-                    id=event.id,
-                    frame=frame,
-                    hash=event.hash,
-                    day=event.day,
-                    time=event.time,
-                    amount=event.amount,
-                    categories=event.categories,
-                    keys=event.keys,
-                    received=event.received,
-                    stored=stored,
-                    body=event.line,
-                )
-            return taken
-
-        order = list(range(len(events)))
-        self.chance.shuffle(order)  # unordered
+        documents = [_document(event, stored) for event in events]
+        order = self._order(len(events))
         half = order[: len(order) // 2]
-        return await self._write(lambda: insert(order), lambda: insert(half))
-
-    async def owners(self, stream: str, ids: Sequence[str]) -> dict[str, Owner]:
-        return await self._read(
-            lambda: {id: Owner(self.stored[id].frame, self.stored[id].hash) for id in ids if id in self.stored}
+        return await self._write(
+            lambda tables: tables.insert(documents, order), lambda tables: tables.insert(documents, half)
         )
 
+    async def owners(self, stream: str, ids: Sequence[str]) -> dict[str, Owner]:
+        def read(tables: Tables) -> dict[str, Owner]:
+            found = tables.stored
+            return {id: Owner(found[id].frame, found[id].hash) for id in ids if id in found}
+
+        return await self._read(read)
+
     async def append(self, entries: Sequence[LedgerEntry]) -> int:
-        encoded = [encode_tally(entry.tally) if entry.tally else b"" for entry in entries]
-
-        def append(count: int) -> int:
-            taken = {(entry.writer, entry.seq) for entry in self.ledger.values()}
-            for index, entry in enumerate(entries[:count]):
-                if entry.frame in self.ledger or (entry.writer, entry.seq) in taken:
-                    return index
-                self.ledger[entry.frame] = LedgerEntry(
-                    frame=entry.frame,
-                    stream=entry.stream,
-                    writer=entry.writer,
-                    seq=entry.seq,
-                    tally=decode_tally(encoded[index]),
-                    at=entry.at,
-                )
-            return count
-
-        some = self.chance.randrange(len(entries) + 1)
-        return await self._write(lambda: append(len(entries)), lambda: append(some))
+        kept = [_as_stored(entry) for entry in entries]
+        some = kept[: len(kept) // 2]
+        return await self._write(lambda tables: tables.append(kept), lambda tables: tables.append(some))
 
     async def entry(self, stream: str, frame: str) -> LedgerEntry | None:
-        return await self._read(lambda: self.ledger.get(frame))
+        return await self._read(lambda tables: tables.ledger.get(frame))
 
     async def ledger_after(
         self, stream: str, offsets: Mapping[str, int], *, limit: int = LEDGER_LIMIT
     ) -> list[LedgerEntry]:
-        def read() -> list[LedgerEntry]:
-            found = [entry for entry in self.ledger.values() if entry.seq > offsets.get(entry.writer, 0)]
+        def read(tables: Tables) -> list[LedgerEntry]:
+            found = [entry for entry in tables.ledger.values() if entry.seq > offsets.get(entry.writer, 0)]
             return sorted(found, key=lambda entry: (entry.writer, entry.seq))[:limit]
 
         return await self._read(read)
 
     async def head(self, stream: str) -> Head | None:
-        return await self._read(lambda: self.heads.get(stream))
+        return await self._read(lambda tables: tables.heads.get(stream))
 
     async def write_day(self, stream: str, day: str, tally: DayTally, version: int) -> str:
-        name, data = f"{version}:{day}:{next(self._names)}", encode_day(tally)
-        await self._write(lambda: self.days.__setitem__(name, data))
+        name, data = f"{version}:{day}:{self._name}:{next(self._names)}", encode_day(tally)
+        await self._write(lambda tables: tables.days.__setitem__(name, data))
         return name
 
     async def read_day(self, stream: str, document: str) -> DayTally | None:
-        data = await self._read(lambda: self.days.get(document))
+        data = await self._read(lambda tables: tables.days.get(document))
         return None if data is None else decode_day(data)
 
     async def swap_head(self, head: Head) -> bool:
-        def swap() -> bool:
-            current = self.heads.get(head.stream)
-            if (current.version if current else 0) != head.version - 1:
-                return False
-            self.heads[head.stream] = head
-            return True
-
-        return await self._write(swap)
+        return await self._write(lambda tables: tables.swap(head))
 
     async def tidy(self, head: Head, *, tallies_before: float, days_before: float) -> None:
-        def tidy() -> None:
-            for name in self.days.keys() - set(head.days.values()):
-                if int(name.split(":")[0]) <= head.version:
-                    del self.days[name]
-
-        await self._write(tidy)
+        await self._write(lambda tables: tables.tidy(head, tallies_before))
 
     async def reject(self, items: Sequence[Rejected]) -> None:
-        await self._write(lambda: [self.refused.setdefault(item.id, item) for item in items])
+        kept = list(items)
+        await self._write(lambda tables: tables.reject(kept), lambda tables: tables.reject(kept[: len(kept) // 2]))
+
+    async def note(self, steps: Sequence[RejectedStep]) -> None:
+        raise AssertionError("no simulation asks this")
 
     async def rejected(self, stream: str, query: RejectedQuery) -> list[Rejected]:
         raise AssertionError("no simulation asks this")
 
     async def rejected_item(self, stream: str, id: str) -> Rejected | None:
-        return await self._read(lambda: self.refused.get(id))
+        return await self._read(lambda tables: tables.refused.get(id))
 
-    async def rejected_count(self, stream: str) -> dict[str, int]:
+    async def rejected_count(self, stream: str, status: str | None = None) -> dict[str, int]:
         raise AssertionError("no simulation asks this")
 
     async def event(self, stream: str, id: str) -> StoredEvent | None:
-        return await self._read(lambda: self.stored.get(id))
+        return await self._read(lambda tables: tables.stored.get(id))
 
     async def events(self, stream: str, query: EventQuery) -> list[StoredEvent]:
         raise AssertionError("no simulation asks this")
 
     async def scan_events(self, stream: str) -> AsyncIterator[StoredEvent]:
-        for event in list(self.stored.values()):
+        for event in list(self.tables.stored.values()):
             yield event
 
     async def scan_ledger(self, stream: str) -> AsyncIterator[LedgerEntry]:
-        for entry in list(self.ledger.values()):
+        for entry in list(self.tables.ledger.values()):
             yield entry
 
     async def ping(self) -> None:
-        await self._turn()
+        await self._read(lambda tables: None)
 
     async def close(self) -> None:
         """Nothing to close."""
+
+
+def _document(encoded: EncodedEvent, stored: float) -> StoredEvent:
+    event, frame = encoded.record
+    return StoredEvent(
+        id=event.id,
+        frame=frame,
+        hash=event.hash,
+        day=event.day,
+        time=event.time,
+        amount=event.amount,
+        categories=event.categories,
+        keys=event.keys,
+        received=event.received,
+        stored=stored,
+        body=event.line,
+    )
+
+
+def _as_stored(entry: LedgerEntry) -> LedgerEntry:
+    """What is read back later: through bytes, and nothing that the caller may still change."""
+    return LedgerEntry(
+        frame=entry.frame,
+        stream=entry.stream,
+        writer=entry.writer,
+        seq=entry.seq,
+        tally=None if entry.tally is None else decode_tally(encode_tally(entry.tally)),
+        at=entry.at,
+    )

@@ -85,7 +85,11 @@ class Model:
                 self.overshot.append(f"{said} were published while {stored} were stored")
 
     def check(self, tables: Tables, taken: Iterable[bytes]) -> None:
-        """Raise AssertionError where the store, at rest, is not what it ought to be; `taken` is what the broker took."""
+        """Raise AssertionError where the store, at rest, is not what it ought to be.
+
+        Arguments:
+            taken: the bodies of the frames that the broker took.
+        """
         stored: dict[tuple[int, str], Sent] = {}
         for event in tables.stored.values():
             found = read(event.body)
@@ -122,7 +126,7 @@ class Model:
                 rows = [day.row("total", "", 2) for day in entry.tally.days.values()]
                 revenue, count = sum(row[0] for row in rows), sum(row[1] for row in rows)
                 assert (Decimal(revenue) / 10_000, count) == (owned.get(frame, 0), numbers[frame]), (
-                    f"(ii) the entry of frame {frame} says {revenue}, {count}; it owns {owned.get(frame)}, {numbers[frame]}"
+                    f"(ii) frame {frame}'s entry says {revenue}, {count}; it owns {owned.get(frame)}, {numbers[frame]}"
                 )
         for writer, found in seqs.items():
             assert sorted(found) == list(range(1, len(found) + 1)), f"(ii) writer {writer} has entries {sorted(found)}"
@@ -134,7 +138,7 @@ class Model:
         shown = self.published.get(day, {})
         if shown.get("revision") != len(tables.ledger):
             return f"(iii) published at revision {shown.get('revision')} of {len(tables.ledger)}"
-        if (Decimal(shown["sum"]), shown["count"]) != (revenue, len(events)):
+        if (shown.get("sum"), shown.get("count")) != (revenue, len(events)):
             return f"(iii) published {shown}, stored {revenue}, {len(events)}"
         if shown.get("categories", {}).get("Pain", 0) != revenue:
             return f"(iii) published {shown}, categories ought to be {revenue}"

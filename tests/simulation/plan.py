@@ -1,8 +1,11 @@
 """What a run is made of: how many of what, and which kinds of faults. All else follows from its seed."""
 
+import argparse
 import random
 import shlex
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 #: Of a call to the store: what can become of it.
 STORE_CALLS = (
@@ -94,3 +97,30 @@ class Plan:
                 text = ",".join(sorted(value)) if field.name == "kinds" else str(value)
                 parts.append(f"--{field.name}={text}")
         return shlex.join(parts)
+
+    @classmethod
+    def arguments(cls, **about: Any) -> argparse.ArgumentParser:
+        """A parser of what `command` gives."""
+        parser = argparse.ArgumentParser(**about)
+        parser.add_argument("--seed", type=int, help="play this one run; all else follows from it unless given")
+        for field in fields(cls)[1:]:
+            parser.add_argument(f"--{field.name}", type=_kinds if field.name == "kinds" else int, help="instead")
+        return parser
+
+    @classmethod
+    def from_chosen(cls, chosen: argparse.Namespace) -> "Plan":
+        """The plan of parsed arguments."""
+        given = {field.name: getattr(chosen, field.name) for field in fields(cls)}
+        return replace(cls.of(chosen.seed), **{name: value for name, value in given.items() if value is not None})
+
+    @classmethod
+    def from_arguments(cls, arguments: Sequence[str]) -> "Plan":
+        """The plan of a command's arguments."""
+        return cls.from_chosen(cls.arguments().parse_args(arguments))
+
+
+def _kinds(text: str) -> frozenset[str]:
+    found = frozenset(text.split(",")) - {""}
+    if not found <= set(KINDS):
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(KINDS)}")
+    return found

@@ -33,19 +33,25 @@ class StoreServer:
     Attributes:
         committed: what the majority has; the truth.
         down: no call arrives.
-        careless: a write returns once the primary has it, as with `w: 1` (which is wrong).
     """
+
+    #: A write returns once the primary has it, as with `w: 1`, which is wrong.
+    careless = False
 
     def __init__(self, world: World, tables: Callable[[], Tables] = Tables) -> None:
         self._world = world
         self.down = False
-        self.careless = False
         self.committed = tables()
         #: one member alone is its own majority
         self._single = "failover" not in world.plan.kinds
         self._primary = self.committed if self._single else tables()
         self._log: deque[tuple[int, Operation, Answer | None]] = deque()
         self._writes = 0
+
+    @property
+    def readable(self) -> Tables:
+        """What reads see."""
+        return self.committed
 
     @property
     def answers_surely(self) -> bool:
@@ -135,7 +141,7 @@ class SimulatedStore(MemoryStore):
         else:
             if fault == "slow":
                 there += world.chance.random() * 2 * _TIME_LIMIT
-            world.loop.after(there, lambda: self._answer(reply, read(self.tables)))
+            world.loop.after(there, lambda: self._answer(reply, read(self._server.readable)))
             self._limit(reply, fault)
         return await reply
 

@@ -1,4 +1,4 @@
-"""The simulated machines: processes that are killed, frozen and started again, their clocks, and calls over a network."""
+"""The simulated machines: processes that are killed, frozen and started again, their clocks, and their network."""
 
 import asyncio
 import random

@@ -1,7 +1,6 @@
 import asyncio
 import dataclasses
 import json
-import random
 from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
@@ -27,7 +26,7 @@ class Nobody:
 
 async def counted(frames: int = 3) -> MemoryStore:
     """A store with two receipts in each of some frames."""
-    store = MemoryStore(random.Random(1), 0.0)
+    store = MemoryStore()
     flusher = Flusher(store=store, broker=Nobody(), stream=STREAM)  # type: ignore[arg-type]
     for number in range(frames):
         await flusher.flush([await prepare(frame(number), STREAM, store, lambda: 2000.0)])

@@ -1,4 +1,3 @@
-import random
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -23,7 +22,7 @@ def entry(seq: int, day: str, amount: int) -> LedgerEntry:
 
 async def two_days() -> MemoryStore:
     """A receipt of yesterday under the checkpoint; one of today and a late one of yesterday after it."""
-    store = MemoryStore(random.Random(1), 0.0)
+    store = MemoryStore()
     await store.append([entry(1, YESTERDAY, 100_000)])
     totals = Totals(store, "receipts")
     await totals.sync()

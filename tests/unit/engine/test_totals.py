@@ -1,5 +1,4 @@
 import asyncio
-import random
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ class Held(MemoryStore):
     """A store whose head can only be swapped when the test says so."""
 
     def __init__(self) -> None:
-        super().__init__(random.Random(1), 0.0)
+        super().__init__()
         self.reached, self.go = asyncio.Event(), asyncio.Event()
         self.fail = False
 

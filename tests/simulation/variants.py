@@ -1,0 +1,282 @@
+"""Variants of the protocol that are wrong: each is what somebody might have built instead.
+
+The simulation has to catch each of them: a check that no wrong variant trips over proves nothing.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from analytics import Tally
+from broker.group_commit import GroupCommit
+from broker.protocol import Delivery
+from engine import Flusher, PreparedFrame, Totals
+from engine.flush import Flushed
+from engine.prepare import rejected
+from engine.totals import Merged
+from store.errors import StoreError
+from store.protocol import Head, LedgerEntry, Owner
+from tests.simulation.memory import Tables
+from tests.simulation.store import StoreServer
+from tests.simulation.story import Parts
+from workers import Worker
+
+
+class AnswersBeforeTheConfirm(GroupCommit):
+    """Answers 202 as soon as a request has its place in a frame."""
+
+    def commit(self, lines: bytes, events: int) -> "asyncio.Future[str]":
+        confirmed = super().commit(lines, events)
+        confirmed.add_done_callback(lambda done: done.cancelled() or done.exception())
+        answered: asyncio.Future[str] = self._loop.create_future()
+        answered.set_result("some frame")
+        return answered
+
+
+class AnswersWhateverComes(GroupCommit):
+    """Takes a publish of unknown outcome for one that was taken."""
+
+    def _fail(self, batch: Any, error: BaseException) -> None:
+        for request in batch:
+            self._settle(request)
+            if not request.confirmed.done():
+                request.confirmed.set_result("some frame")
+
+
+class AcknowledgesFirst(Worker):
+    """Acknowledges a frame when it has been read, before the ledger has its entry."""
+
+    async def _flush(self, batch: Any, stop: asyncio.Event) -> None:
+        await self._settle([work.delivery for work in batch])
+        await super()._flush(batch, stop)
+
+
+class AcknowledgesWhatFailed(Worker):
+    """Acknowledges what it ought to give back."""
+
+    async def _give_back(self, deliveries: Sequence[Delivery]) -> None:
+        await self._settle(deliveries)
+
+
+class RejectsOnOurFailures(Flusher):
+    """Puts frames among the rejected when the store fails."""
+
+    async def flush(self, frames: Sequence[PreparedFrame]) -> Flushed:
+        try:
+            return await super().flush(frames)
+        except StoreError as exc:
+            for frame in frames:
+                for event in frame.events:
+                    item = rejected(
+                        "receipts", "poison", str(exc), source=frame.id, body=event.line, first_seen=event.received
+                    )
+                    await self._store.reject([item])
+            return Flushed(writer=self.writer)
+
+
+class KeepsItsWriter(Flusher):
+    """Goes on under the same writer id, at the seq it believes in, after an error."""
+
+    async def flush(self, frames: Sequence[PreparedFrame]) -> Flushed:
+        return await self._flush(frames)
+
+
+class NeverReadsOwnersBack(Flusher):
+    """Takes every identity that is there already for somebody else's."""
+
+    async def _claim(self, frames: Sequence[PreparedFrame], counted: float) -> dict[str, Owner]:
+        inserted: set[tuple[str, str]] = set()
+        insert = self._store.insert_events
+
+        async def watch(stream: str, events: Any, stored: float) -> set[int]:
+            taken = await insert(stream, events, stored)
+            inserted.update((event.record[1], event.id) for at, event in enumerate(events) if at not in taken)
+            return taken
+
+        self._store.insert_events = watch  # type: ignore[method-assign]
+        try:
+            return await super()._claim(frames, counted)
+        finally:
+            self._store.insert_events = insert  # type: ignore[method-assign]
+            self._inserted = inserted
+
+    def _sort_out(self, frames: Sequence[PreparedFrame], owners: dict[str, Owner], counted: float) -> Any:
+        result = super()._sort_out(frames, owners, counted)
+        for frame, owned in zip(frames, result.owned, strict=True):
+            owned[:] = [event for event in owned if (frame.id, event.id) in self._inserted]
+        return result
+
+
+class CountsEveryCopyInAFrame(Flusher):
+    """Counts a receipt as often as its own frame holds it."""
+
+    def _sort_out(self, frames: Sequence[PreparedFrame], owners: dict[str, Owner], counted: float) -> Any:
+        result = super()._sort_out(frames, owners, counted)
+        for frame, owned in zip(frames, result.owned, strict=True):
+            owned[:] = [event for event in frame.events if owners[event.id] == Owner(frame.id, event.hash)]
+        return result
+
+
+class DedupesAcrossFrames(Flusher):
+    """Remembers identities it has seen, and drops their further copies from later frames."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._seen: dict[str, str] = {}
+
+    def _sort_out(self, frames: Sequence[PreparedFrame], owners: dict[str, Owner], counted: float) -> Any:
+        result = super()._sort_out(frames, owners, counted)
+        for frame, owned in zip(frames, result.owned, strict=True):
+            owned[:] = [event for event in owned if self._seen.setdefault(event.id, frame.id) == frame.id]
+            for event in frame.events:
+                self._seen.setdefault(event.id, frame.id)
+        return result
+
+
+class SkipsFramesInTheLedger(Flusher):
+    """Passes over a frame that is in the ledger already, and over what contradicts the store in it."""
+
+    async def _flush(self, frames: Sequence[PreparedFrame]) -> Flushed:
+        left = [frame for frame in frames if await self._store.entry("receipts", frame.id) is None]
+        return await super()._flush(left)
+
+    async def _reject(self, items: Any) -> None:
+        """Conflicts are kept after the ledger entry, which is as good as never when that is the end."""
+        self._conflicts = items
+
+    async def _announce(self, appended: Sequence[LedgerEntry]) -> None:
+        await super()._reject(self._conflicts)
+        await super()._announce(appended)
+
+
+class LedgerWithoutFrameKey(Tables):
+    """A ledger that takes a second entry for a frame."""
+
+    def append(self, entries: Sequence[LedgerEntry]) -> int:
+        for entry in entries:
+            name = entry.frame
+            while name in self.ledger:
+                name += "'"
+            self.ledger[name] = entry
+        return len(entries)
+
+
+class UnorderedLedger(Tables):
+    """An append that does not stop at what is refused: there are holes."""
+
+    def append(self, entries: Sequence[LedgerEntry]) -> int:
+        done = [super(UnorderedLedger, self).append([entry]) for entry in entries]
+        return done.index(0) if 0 in done else len(done)
+
+
+class OverwritesTheHead(Tables):
+    """A checkpoint without compare-and-set: whoever comes last wins."""
+
+    def swap(self, head: Head) -> bool:
+        version = self.heads[head.stream].version if head.stream in self.heads else 0
+        self.heads[head.stream] = Head(
+            stream=head.stream, version=version + 1, offsets=head.offsets, days=head.days, seconds=head.seconds
+        )
+        return True
+
+
+class MergesWhateverItReads(Totals):
+    """Does not look again whether a partial has overtaken the ledger read."""
+
+    def _merge_entries(self, entries: list[LedgerEntry]) -> int:
+        for entry in entries:
+            self.offsets[entry.writer] = entry.seq - 1
+            self.merge(entry.writer, entry.seq, entry.seq, entry.tally or Tally())
+        return len(entries)
+
+
+class MergesOverGaps(Totals):
+    """Takes a partial that is not the next one for the next one."""
+
+    def merge(self, writer: str, first: int, last: int, tally: Tally) -> Merged:
+        return super().merge(writer, self.offsets.get(writer, 0) + 1, last, tally)
+
+
+class WritesTheHeadTwice(Totals):
+    """A checkpoint in two writes: first the offsets, then the days."""
+
+    async def _write_days(self, snapshot: Head) -> Head:
+        await self._store.swap_head(snapshot)
+        written = await super()._write_days(snapshot)
+        self._head = snapshot
+        return Head(
+            stream=written.stream,
+            version=written.version + 1,
+            offsets=written.offsets,
+            days=written.days,
+            seconds=written.seconds,
+        )
+
+
+class TrustsAnAmbiguousCheckpoint(Totals):
+    """Goes on as before when it does not know whether its checkpoint was written."""
+
+    async def checkpoint(self) -> bool:
+        try:
+            return await super().checkpoint()
+        except StoreError:
+            self._loaded = self.synced = True
+            raise
+
+
+class NeverAcknowledges(Worker):
+    """Leaves it to the broker to forget what is done."""
+
+    async def _settle(self, deliveries: Sequence[Delivery]) -> None:
+        """Never acknowledges."""
+        for delivery in deliveries:
+            self._unsettled.pop(id(delivery), None)
+
+
+class TidiesByAge(Tables):
+    """Drops every old day document that the head does not name, also one that the next head is about to name."""
+
+    def tidy(self, head: Head, tallies_before: float) -> None:
+        super().tidy(head, tallies_before)
+        for name in self.days.keys() - set(head.days.values()):
+            del self.days[name]
+
+
+class ReturnsTooEarly(StoreServer):
+    """Writes return when the primary alone has them."""
+
+    careless = True
+
+
+class ReadsThePrimary(StoreServer):
+    """Reads see what no majority has yet."""
+
+    @property
+    def readable(self) -> Tables:
+        return self._primary
+
+
+#: Every wrong variant by its name.
+VARIANTS = {
+    "a 202 before the confirm": Parts(commit=AnswersBeforeTheConfirm),
+    "a 202 for an unknown outcome": Parts(commit=AnswersWhateverComes),
+    "acknowledging before the ledger": Parts(worker=AcknowledgesFirst),
+    "acknowledging what failed": Parts(worker=AcknowledgesWhatFailed),
+    "never acknowledging": Parts(worker=NeverAcknowledges),
+    "rejecting on our own failures": Parts(flusher=RejectsOnOurFailures),
+    "keeping the writer id after an error": Parts(flusher=KeepsItsWriter),
+    "owners never read back": Parts(flusher=NeverReadsOwnersBack),
+    "duplicates within a frame counted": Parts(flusher=CountsEveryCopyInAFrame),
+    "deduping across frames in memory": Parts(flusher=DedupesAcrossFrames),
+    "skipping b for a frame in the ledger": Parts(flusher=SkipsFramesInTheLedger),
+    "no unique frame id": Parts(tables=LedgerWithoutFrameKey),
+    "unordered append": Parts(tables=UnorderedLedger),
+    "w 1": Parts(store=ReturnsTooEarly),
+    "reads that are not of the majority": Parts(store=ReadsThePrimary),
+    "tidying by age alone": Parts(tables=TidiesByAge),
+    "a checkpoint without compare-and-set": Parts(tables=OverwritesTheHead),
+    "a checkpoint in two writes": Parts(totals=WritesTheHeadTwice),
+    "trusting an ambiguous checkpoint": Parts(totals=TrustsAnAmbiguousCheckpoint),
+    "merging a read that a partial overtook": Parts(totals=MergesWhateverItReads),
+    "merging over gaps": Parts(totals=MergesOverGaps),
+}
