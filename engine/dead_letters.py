@@ -25,7 +25,7 @@ MAX_HELD = 200
 #: When nothing comes for so long, that is all; a broker delivers within milliseconds what it has.
 SILENCE_S = 1.0
 #: The time of reception, which the entrypoint puts in front of each line.
-_RECEIVED = re.compile(rb'"receivedTime"\s*:\s*(\d{1,12}(?:\.\d{1,9})?)')
+_RECEIVED = re.compile(rb'"receivedTime"\s*:\s*(\d{1,10}(?:\.\d{1,9})?)')
 #: Where it is looked for.
 _HEAD_BYTES = 4096
 

@@ -1,10 +1,8 @@
 """`tillstream rejected list|show|replay|discard`: what could not be counted, and what is done about it."""
 
-import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -13,6 +11,8 @@ import typer
 from broker.errors import BrokerError
 from cli.maintenance import has_broker, opened_broker, opened_store, topology_of
 from cli.options import takes_settings
+from cli.rejected_choice import Chosen, chosen_by, some_needed
+from cli.rejected_text import line, page, plain
 from cli.roles import stream_of
 from cli.settings import Settings
 from engine import (
@@ -26,8 +26,8 @@ from engine import (
 from engine import discard as discard_item
 from engine import replay as replay_item
 from engine.dead_letters import MAX_HELD
-from engine.quarantine import REASONS, items, meets
-from runtime import read_moment, run
+from engine.quarantine import REASONS, items
+from runtime import run
 from store.protocol import REJECTED_STATUSES, Rejected, RejectedQuery, Store
 from streams import ConfigurationError, ReceiptStream, TillstreamError
 
@@ -45,53 +45,6 @@ _Before = Annotated[str | None, typer.Option(help="Only what was rejected before
 _All = Annotated[bool, typer.Option("--all", help="All that are open, where no other condition is given.")]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 _SETTINGS = ("data", "broker", "store", "timezone")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Chosen:
-    """What a command is about."""
-
-    query: RejectedQuery
-    ids: tuple[str, ...] = ()
-
-    @property
-    def dead_letters(self) -> bool:
-        """Whether there may be dead letters among them: these are open, and poison."""
-        return self.query.reason in (None, "poison") and self.query.status in (None, "open")
-
-    def has(self, item: Rejected) -> bool:
-        return meets(item, self.query) and (not self.ids or item.id in self.ids)
-
-
-def _chosen(
-    settings: Settings,
-    reason: str | None,
-    since: str | None,
-    before: str | None,
-    ids: Iterable[str] | None,
-    status: str | None = "open",
-) -> _Chosen:
-    """Raises ConfigurationError for a condition that cannot be."""
-    if reason is not None and reason not in REASONS:
-        raise ConfigurationError(f"--reason: expected one of {', '.join(REASONS)}, not {reason!r}")
-
-    def moment(flag: str, text: str | None) -> float | None:
-        try:
-            return None if text is None else read_moment(text, now=time.time(), zone=settings.timezone)
-        except ValueError as exc:
-            raise ConfigurationError(f"{flag}: expected {exc}") from None
-
-    query = RejectedQuery(
-        reason=reason, status=status, since=moment("--since", since), before=moment("--before", before)
-    )
-    return _Chosen(query=query, ids=tuple(ids or ()))
-
-
-def _some_needed(chosen: _Chosen, *, everything: bool) -> None:
-    """What changes something says what it is about."""
-    query = chosen.query
-    if not (everything or chosen.ids or query.reason or query.since is not None or query.before is not None):
-        raise ConfigurationError("say which: --id, --reason, --since or --before; or --all that are open")
 
 
 @app.command("list")
@@ -114,11 +67,13 @@ def list_rejected(
     """
     if status not in (*REJECTED_STATUSES, "all"):
         raise ConfigurationError(f"--status: expected one of {', '.join(REJECTED_STATUSES)} or all, not {status!r}")
-    chosen = _chosen(settings, reason, since, before, ids, None if status == "all" else status)
+    chosen = chosen_by(
+        settings, reason=reason, since=since, before=before, ids=ids, status=None if status == "all" else status
+    )
     run(_list(settings, chosen, limit, as_json=as_json))
 
 
-async def _list(settings: Settings, chosen: _Chosen, limit: int, *, as_json: bool) -> None:
+async def _list(settings: Settings, chosen: Chosen, limit: int, *, as_json: bool) -> None:
     shown, more = 0, False
     async with opened_store(settings) as store:
         async for item in _all(settings, store, chosen):
@@ -126,14 +81,14 @@ async def _list(settings: Settings, chosen: _Chosen, limit: int, *, as_json: boo
                 more = True
                 break
             shown += 1
-            typer.echo(msgspec.json.encode(describe(item)).decode() if as_json else _line(item, settings))
+            typer.echo(msgspec.json.encode(describe(item)).decode() if as_json else line(item, settings.timezone))
     if more:
         typer.echo(f"there are more than these {shown}: --limit, --reason, --since, --before", err=True)
     elif not as_json:
         typer.echo(f"{shown} items" if shown != 1 else "1 item", err=True)
 
 
-async def _all(settings: Settings, store: Store, chosen: _Chosen) -> AsyncIterator[Rejected]:
+async def _all(settings: Settings, store: Store, chosen: Chosen) -> AsyncIterator[Rejected]:
     """Dead letters as far as they can be seen, then what is in the store."""
     dead: dict[str, Rejected] = {}
     if chosen.dead_letters and has_broker(settings):
@@ -162,19 +117,6 @@ async def _peek(settings: Settings) -> list[Rejected]:
     return found
 
 
-def _line(item: Rejected, settings: Settings) -> str:
-    return f"{item.id}  {_local(item.first_seen, settings)}  {item.reason:11}  {item.status:9}  {_plain(item.detail)}"
-
-
-def _local(epoch: float, settings: Settings) -> str:
-    return datetime.fromtimestamp(epoch, settings.timezone).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _plain(text: str) -> str:
-    """Text that no terminal takes for a command."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
-
-
 @app.command("show")
 @takes_settings(*_SETTINGS)
 def show_rejected(
@@ -190,46 +132,18 @@ def show_rejected(
     elif as_json:
         typer.echo(msgspec.json.encode(describe(item, body=True)).decode())
     else:
-        _show(item, settings)
+        typer.echo(page(item, settings.timezone))
 
 
 async def _find(settings: Settings, id: str) -> Rejected:
     async with opened_store(settings) as store:
-        chosen = _Chosen(query=RejectedQuery(), ids=(id,))
+        chosen = Chosen(query=RejectedQuery(), ids=(id,))
         kept = await store.rejected_item(stream_of(settings).name, id)
         if kept is not None and kept.reason != "poison":
             return kept
         async for item in _all(settings, store, chosen):
             return item
-    raise TillstreamError(f"nothing of the id {_plain(id)[:100]} was rejected")
-
-
-def _show(item: Rejected, settings: Settings) -> None:
-    rows = [
-        ("id", item.id),
-        ("reason", item.reason),
-        ("detail", item.detail),
-        ("status", item.status),
-        ("first seen", _local(item.first_seen, settings)),
-        ("frame", item.source),
-    ]
-    for step in item.steps:
-        what = {"again": "rejected again"}.get(step.what, step.what)
-        frame = f", frame {step.frame}" if step.frame else ""
-        rows.append((what, f"{_local(step.at, settings)}{frame}{': ' + step.note if step.note else ''}"))
-    for name, text in rows:
-        typer.echo(f"{name:15}{_plain(text)}")
-    typer.echo("")
-    for line in _readable(item.body).splitlines():
-        typer.echo(_plain(line))
-
-
-def _readable(body: bytes) -> str:
-    """JSON on several lines, other text as it is, bytes that are no text as escapes."""
-    try:
-        return msgspec.json.format(body, indent=2).decode()
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return body.decode("utf-8", "backslashreplace")
+    raise TillstreamError(f"nothing of the id {plain(id)[:100]} was rejected")
 
 
 @dataclass(slots=True)
@@ -248,13 +162,13 @@ class _Done:
     def leave(self, item: Rejected, why: object) -> None:
         self.left += 1
         self.seen.add(item.id)
-        typer.echo(f"{item.id}  left as it is: {_plain(str(why))}")
+        typer.echo(f"{item.id}  left as it is: {plain(str(why))}")
 
-    def finish(self, chosen: _Chosen, did: str) -> None:
+    def finish(self, chosen: Chosen, did: str) -> None:
         """Say what came of it; ends with 1 if anything that was asked for was not done."""
         missing = [id for id in chosen.ids if id not in self.seen]
         for id in missing:
-            typer.echo(f"{_plain(id)[:100]}  nothing open of this id and these conditions")
+            typer.echo(f"{plain(id)[:100]}  nothing open of this id and these conditions")
         typer.echo(f"{self.done} {did}" + (f", {self.left} left as they are" if self.left else ""), err=True)
         if self.left or missing:
             raise typer.Exit(1)
@@ -279,14 +193,14 @@ def replay_rejected(
     first one wins), or one that can still not be read. Dead letters are put back whole. Doing it twice counts nothing
     twice. Ends with 1 if anything was left.
     """
-    chosen = _chosen(settings, reason, since, before, ids)
-    _some_needed(chosen, everything=everything)
+    chosen = chosen_by(settings, reason=reason, since=since, before=before, ids=ids)
+    some_needed(chosen, everything=everything)
     if force and not chosen.ids:
         raise ConfigurationError("--force needs the items to be named: --id")
     run(_replay(settings, chosen, force=force))
 
 
-async def _replay(settings: Settings, chosen: _Chosen, *, force: bool) -> None:
+async def _replay(settings: Settings, chosen: Chosen, *, force: bool) -> None:
     done = _Done()
     stream = stream_of(settings)
     async with AsyncExitStack() as stack:
@@ -309,7 +223,7 @@ async def _replay(settings: Settings, chosen: _Chosen, *, force: bool) -> None:
     done.finish(chosen, "replayed")
 
 
-async def _unseen(letters: AsyncIterator[DeadLetter], chosen: _Chosen, done: _Done) -> AsyncIterator[DeadLetter]:
+async def _unseen(letters: AsyncIterator[DeadLetter], chosen: Chosen, done: _Done) -> AsyncIterator[DeadLetter]:
     """Those that are chosen, each once: one that comes back at once has not been dealt with by doing it again."""
     async for letter in letters:
         if chosen.has(letter.item) and letter.item.id not in done.seen:
@@ -333,12 +247,12 @@ def discard_rejected(
 
     A dead letter is taken out of the queue and kept in the store.
     """
-    chosen = _chosen(settings, reason, since, before, ids)
-    _some_needed(chosen, everything=everything)
+    chosen = chosen_by(settings, reason=reason, since=since, before=before, ids=ids)
+    some_needed(chosen, everything=everything)
     run(_discard(settings, chosen, note))
 
 
-async def _discard(settings: Settings, chosen: _Chosen, note: str) -> None:
+async def _discard(settings: Settings, chosen: Chosen, note: str) -> None:
     done = _Done()
     stream = stream_of(settings)
     async with opened_store(settings) as store:
@@ -352,7 +266,7 @@ async def _discard(settings: Settings, chosen: _Chosen, note: str) -> None:
 
 
 async def _discard_dead_letters(
-    settings: Settings, store: Store, stream: ReceiptStream, chosen: _Chosen, note: str, done: _Done
+    settings: Settings, store: Store, stream: ReceiptStream, chosen: Chosen, note: str, done: _Done
 ) -> None:
     async with AsyncExitStack() as stack:
         try:
