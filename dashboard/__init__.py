@@ -5,6 +5,9 @@
 - `dashboard.history`: days as the store has them; `dashboard.stored`: what pages ask the store; `dashboard.sources`:
   these three together
 - `dashboard.moments`: all of this at one moment, looked at once for all sessions
+- `dashboard.reading`: what is read from the store while somebody looks, once for all: `dashboard.store_day`,
+  `dashboard.rejections`
+- `dashboard.stores_view`, `.store_view`, `.system_view`, `.rejected_view`: what these pages say; pure
 - `dashboard.formats`: numbers as people write them; `dashboard.view`: words and numbers to show; pure
 - `dashboard.config`: settings, and where the server listens
 - `dashboard.guard`: what holds for every request; it stands on `dashboard.names` (by which names we are reached),

@@ -14,7 +14,7 @@ from streams.base import Stream
 from streams.errors import InvalidEventError
 
 TITLES: Mapping[str, str] = MappingProxyType(
-    {"conflict": "Conflict", "invalid": "Invalid receipt", "undecodable": "Unreadable line"}
+    {"conflict": "Conflict", "invalid": "Invalid receipt", "undecodable": "Unreadable line", "poison": "Dead letter"}
 )
 MEANINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -22,7 +22,21 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "first. That one counts; this one does not. Mostly a till uses its numbers twice.",
         "invalid": "This can be read, and is no receipt: a field is missing or has a value that it cannot have.",
         "undecodable": "This cannot be read as JSON at all.",
+        "poison": "A whole frame that came back from the workers too often.",
     }
+)
+#: What is done about it, as commands.
+TODOS: Mapping[str, str] = MappingProxyType(
+    {
+        "conflict": "Look at both, put right by hand what has to be, then `tillstream rejected discard --id {id}`.",
+        "invalid": "`tillstream rejected replay --id {id}` once a release or setting can read it; else discard it.",
+        "undecodable": "`tillstream rejected replay --id {id}` once a release or setting can read it; else discard it.",
+        "poison": "Find out why, then `tillstream rejected replay --id {id}`.",
+    }
+)
+#: Step of an item's history → what it says.
+STEPS: Mapping[str, str] = MappingProxyType(
+    {"replayed": "published again", "again": "rejected again", "discarded": "discarded: nothing will be done"}
 )
 #: More bytes of an item than this are not shown.
 MOST_BYTES = 100_000
@@ -94,6 +108,26 @@ def identity(stream: Stream, item: Rejected) -> str:
         return stream.parse(item.body).id
     except InvalidEventError:
         return ""
+
+
+def reason_of(item: Rejected) -> str:
+    """Its reason, and what was done about it if it is not open any more."""
+    return item.reason if item.status == "open" else f"{item.reason}, {item.status}"
+
+
+def todo(item: Rejected) -> tuple[str, ...]:
+    """What to do about an open item, as texts and commands by turns; empty when nothing is to be done."""
+    if item.status != "open" or item.reason not in TODOS:
+        return ()
+    return tuple(TODOS[item.reason].format(id=item.id).split("`"))
+
+
+def history(item: Rejected, zone: ZoneInfo) -> tuple[tuple[str, str], ...]:
+    """What was done about it, oldest first: when, and what."""
+    return tuple(
+        (when(step.at, zone), STEPS.get(step.what, step.what) + (f" ({step.note})" if step.note else ""))
+        for step in item.steps
+    )
 
 
 def when(epoch: float, zone: ZoneInfo) -> str:

@@ -19,8 +19,8 @@ class Rejections:
     """What the store keeps.
 
     Attributes:
-        counts: reason → how many.
-        newest: newest first.
+        counts: reason → how many are still to be dealt with.
+        newest: newest first, whatever was done about them.
     """
 
     counts: Mapping[str, int]
@@ -33,7 +33,7 @@ def rejections(stored: Stored) -> Reading[Rejections]:
 
     async def ask(store: Store) -> Rejections:
         counts, newest = await asyncio.gather(
-            store.rejected_count(name), store.rejected(name, RejectedQuery(limit=NEWEST))
+            store.rejected_count(name, "open"), store.rejected(name, RejectedQuery(limit=NEWEST))
         )
         return Rejections(counts=counts, newest=tuple(newest))
 

@@ -153,15 +153,15 @@ def system_view(moment: Moment) -> SystemView:
 
 
 def rejected_figure(counts: dict[str, int] | None, newest: float | None, error: str, moment: Moment) -> Figure:
-    """What was rejected so far.
+    """What was rejected and is still to be dealt with.
 
     Arguments:
-        counts: reason → how many; None before they were read.
-        newest: when the newest was rejected, epoch seconds; None when there is none.
+        counts: reason → how many are open; None before they were read.
+        newest: when the newest open one was rejected, epoch seconds; None when there is none.
         error: why the store could not be read; empty if it could.
     """
     total = moment.formats.count(sum(counts.values())) if counts is not None else UNKNOWN
-    why = "Receipts that were accepted and cannot be counted; one of the last hour deserves a look"
+    why = "Accepted, cannot be counted, and not dealt with yet; one of the last hour deserves a look"
     state: State = "good"
     todo = ""
     if error:
@@ -274,8 +274,8 @@ def _engine(moment: Moment) -> dict[str, Figure]:
         "dead": figure(
             "Dead letters", dead, "bad" if dead else "good",
             "Frames that came back too often and are not counted; any is trouble",
-            "Find in the log of the workers why they came back, then move them from the queue `receipts.dead` back to "
-            "`receipts.work`, for instance with RabbitMQ's “Move messages”: nothing counts twice." if dead else "",
+            "See `tillstream rejected list --reason poison`, find in the log of the workers why they came back, "
+            "then `tillstream rejected replay --reason poison`: nothing counts twice." if dead else "",
         ),
         "lag": figure(
             "Behind in the ledger", lag, state_lag,

@@ -47,7 +47,8 @@ class RejectedPage(PlainHandler):
                 ),
             ],
             rows=[
-                (item, shown.when(item.first_seen, zone), address("rejected-item", id=item.id)) for item in found[:PAGE]
+                (item, shown.reason_of(item), shown.when(item.first_seen, zone), address("rejected-item", id=item.id))
+                for item in found[:PAGE]
             ],
             newest=address("rejected", **named) if after else "",
             older=address("rejected", **named, after=found[PAGE - 1].id) if len(found) > PAGE else "",
@@ -82,6 +83,8 @@ class RejectedItemPage(PlainHandler):
             item=item,
             meaning=shown.MEANINGS.get(item.reason, ""),
             when=shown.when(item.first_seen, zone),
+            todo=shown.todo(item),
+            history=shown.history(item, zone),
             identity=identity,
             mine=mine_marked,
             kind=content.kind,

@@ -16,6 +16,7 @@ from dashboard.pages.live import LivePage
 from dashboard.pages.plain import Route
 from dashboard.pages.rejected import RejectedItemPage, RejectedPage
 from dashboard.reading import Reading
+from dashboard.rejected_view import reason_of
 from dashboard.rejections import Rejections
 from dashboard.system_view import Figure, State, SystemView, rejected_figure, system_view, troubles
 
@@ -65,7 +66,7 @@ class SystemTexts:
         view = system_view(moment)
         rejected = rejected_figure(
             dict(kept.counts) if kept else None,
-            kept.newest[0].first_seen if kept and kept.newest else None,
+            next((item.first_seen for item in kept.newest if item.status == "open"), None) if kept else None,
             error,
             moment,
         )
@@ -182,7 +183,7 @@ def _rejected(figure: Figure, kept: Rejections | None, moment: Moment, frame: Fr
         if number
     )
     rows = "".join(
-        f'<tr><td class="time">{_when(item.first_seen, moment)}</td><td>{escape(item.reason)}</td><td>'
+        f'<tr><td class="time">{_when(item.first_seen, moment)}</td><td>{escape(reason_of(item))}</td><td>'
         f'<a href="{escape(frame.address("rejected-item", id=item.id))}">{escape(_short(item.detail))}</a></td></tr>'
         for item in kept.newest
     )
@@ -195,7 +196,7 @@ def _rejected(figure: Figure, kept: Rejections | None, moment: Moment, frame: Fr
     )
     return (
         _figure(figure, named=False)
-        + (f'<ul class="chips" aria-label="By reason">{reasons}</ul>' if reasons else "")
+        + (f'<ul class="chips" aria-label="To be dealt with, by reason">{reasons}</ul>' if reasons else "")
         + newest
     )
 

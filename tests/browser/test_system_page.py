@@ -10,6 +10,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from engine.prepare import rejected
+from store.protocol import RejectedStep
 from tests.browser.conftest import Dashboard, Publisher
 from tests.browser.test_stores import fits, opened
 from tests.browser.test_system import SOON, a_receipt, dashboard_of, post
@@ -83,7 +84,7 @@ async def test_every_figure_and_its_state(browser: Browser, publisher: Publisher
     verdict = page.locator(".verdict li")
     await expect(verdict).to_have_count(3, timeout=SOON)
     await expect(verdict.first).to_contain_text("Dead letters: 2.")
-    await expect(verdict.first).to_contain_text("receipts.work")
+    await expect(verdict.first).to_contain_text("tillstream rejected replay --reason poison")
     await expect(card(page, "Queues and ledger").locator(".state")).to_have_text(["have a look", "trouble", "good"])
     await expect(workers.locator(".state")).to_have_text("trouble")
 
@@ -128,10 +129,13 @@ async def test_what_was_rejected_is_listed_and_shown(
     items.append(rejected("receipts", "undecodable", "<b>bold</b>", source="f" * 32, body=evil, first_seen=5000.0))
     items.append(rejected("receipts", "undecodable", "bytes", source="f" * 32, body=b"\xff\x00", first_seen=4000.0))
     await dashboard.store.reject(items)
+    step = RejectedStep(item=items[-1].id, stream="receipts", what="discarded", at=6000.0, note="a <b>mistake</b>")
+    await dashboard.store.note([step])
     seen = await opened(browser, f"{dashboard.url}rejected")
     page = seen.page
     await expect(page.locator("tbody tr")).to_have_count(50)
     await expect(page.locator("tbody tr").first).to_contain_text("<b>bold</b>")
+    await expect(page.locator("tbody tr").nth(1)).to_contain_text("undecodable, discarded")
     await expect(page.locator(".reasons a")).to_have_text(["all 53", "invalid 51", "undecodable 2"])
     await page.get_by_role("link", name="Older").click()
     await expect(page.locator("tbody tr")).to_have_count(3)
@@ -141,9 +145,12 @@ async def test_what_was_rejected_is_listed_and_shown(
     await page.locator("tbody a").first.click()
     await expect(page.locator("h1")).to_have_text("Unreadable line")
     await expect(page.locator("pre")).to_have_text("<script>alert(1)</script>\\u202e")
+    await expect(page.locator("dl.facts")).to_contain_text(f"tillstream rejected replay --id {items[-2].id}")
     await page.goto(f"{dashboard.url}rejected-item?id={items[-1].id}")
     await expect(page.locator("pre")).to_contain_text("000000  ff 00")
     await expect(page.locator("main")).to_contain_text("bytes, in hexadecimal")
+    await expect(page.locator("dl.facts")).to_contain_text("nothing will be done (a <b>mistake</b>)")
+    await expect(page.locator("dl.facts")).not_to_contain_text("tillstream rejected")
     assert seen.complaints == []
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{dashboard.url}rejected-item?id=<b>none") as answer:

@@ -156,7 +156,7 @@ def test_the_verdict_names_the_worst_first_in_words() -> None:
     assert text.index("Dead letters: 3.") < text.index("Behind in the ledger: 100.")
     assert "trouble" in text
     assert "have a look" in text
-    assert "<code>receipts.dead</code>" in text
+    assert "<code>tillstream rejected replay --reason poison</code>" in text
     assert "Everything is as it should be." in verdict(())
 
 
