@@ -120,7 +120,7 @@ def _smaller(picture: bytes) -> bytes:
 def main() -> None:
     """Start a system with days behind it, take its pictures, say where they are."""
     configure_logging("error")
-    folder = Path(next(itertools.islice(sys.argv, 1, None), "screenshots")).absolute()
+    folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tillstream-screenshots-") as data:
