@@ -13,14 +13,14 @@ from decimal import Decimal
 from typing import Literal
 
 from dashboard.formats import UNKNOWN, Formats
-from dashboard.messages import Amount, minute_of_day
+from dashboard.messages import Amount
 from dashboard.moments import Moment
 
 MINUTES_A_DAY = 24 * 60
 NOTHING = Amount(Decimal(), 0)
-#: Days that today is compared with: how many ago, and what they are called.
-YESTERDAY = (1, "yesterday")
-A_WEEK_AGO = (7, "a week ago")
+#: Days that today is compared with, as days before it.
+YESTERDAY = 1
+A_WEEK_AGO = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,16 @@ class Sides:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """How today compares: revenue with yesterday and with the same weekday a week ago, the others with yesterday."""
+
+    revenue: Change
+    revenue_week: Change
+    receipts: Change
+    basket: Change
+
+
 def minute_now(moment: Moment) -> int:
     """The local minute under way, 0 to 1439, as minutes since midnight of the business day; 1440 when that day is
     over, 0 before its first total."""
@@ -62,8 +72,8 @@ def minute_now(moment: Moment) -> int:
     return at.hour * 60 + at.minute
 
 
-def minutes_today(moment: Moment) -> Mapping[int, Amount] | None:
-    """Today's minutes, by the receipts' own time, as minutes since midnight; None when earlier ones may be missing.
+def minutes_today(moment: Moment) -> Mapping[str, Amount] | None:
+    """Today's minutes `HH:MM`, by the receipts' own time; None when earlier ones may be missing.
 
     Until everything was heard at once, what was read from the store fills the gaps: a minute only grows, so that of
     two figures the larger is the newer.
@@ -76,7 +86,7 @@ def minutes_today(moment: Moment) -> Mapping[int, Amount] | None:
     tables = snapshot.minutes if snapshot.minutes and snapshot.minutes.day == snapshot.day else None
     heard = tables.own if tables else {}
     if tables is not None and tables.complete:
-        return _by_minute(heard)
+        return heard
     read = moment.past.days.get(snapshot.count.day)
     if read is None:
         return None
@@ -84,19 +94,20 @@ def minutes_today(moment: Moment) -> Mapping[int, Amount] | None:
     for minute, amount in heard.items():
         if minute not in merged or amount.count >= merged[minute].count:
             merged[minute] = amount
-    return _by_minute(merged)
+    return merged
 
 
-def minutes_before(moment: Moment, ago: int) -> Mapping[int, Amount] | None:
+def minutes_before(moment: Moment, ago: int) -> Mapping[str, Amount] | None:
     """The minutes of the day so many days before the business day; None when it was not read."""
     day = moment.snapshot.day
     found = moment.past.before(day, ago) if day else None
-    return _by_minute(found.minutes) if found else None
+    return found.minutes if found else None
 
 
-def until(minutes: Mapping[int, Amount], end: int) -> Amount:
-    """What the minutes before another add up to."""
-    rows = [amount for minute, amount in minutes.items() if minute < end]
+def until(minutes: Mapping[str, Amount], end: int) -> Amount:
+    """What the minutes before one, in minutes since midnight, add up to."""
+    text = clock(end)
+    rows = [amount for minute, amount in minutes.items() if minute < text]
     return Amount(sum((row.sum for row in rows), Decimal()), sum(row.count for row in rows))
 
 
@@ -119,33 +130,41 @@ def sides(moment: Moment, ago: int) -> Sides:
     return Sides(now=until(today, end), then=before)
 
 
-def revenue_change(moment: Moment, other: tuple[int, str]) -> Change:
-    """Revenue against another day."""
-    found = sides(moment, other[0])
-    pair = _Pair(found.now.sum, found.then.sum, moment.formats.money(found.then.sum), found.reason)
-    return _change(moment, other[1], pair, ("more", "less"))
-
-
-def receipts_change(moment: Moment, other: tuple[int, str]) -> Change:
-    """The number of receipts against another day's."""
-    found = sides(moment, other[0])
-    now, then = found.now.count, found.then.count
-    pair = _Pair(Decimal(now), Decimal(then), moment.formats.count(then), found.reason)
-    return _change(moment, other[1], pair, ("more", "fewer"))
-
-
-def basket_change(moment: Moment, other: tuple[int, str]) -> Change:
-    """The average basket against another day's."""
-    found = sides(moment, other[0])
-    none = f"no receipts today before {clock(minute_now(moment))}" if not found.now.count else ""
-    now, then = (side.sum / side.count if side.count else Decimal() for side in (found.now, found.then))
-    pair = _Pair(now, then, moment.formats.money(then), found.reason or none)
-    return _change(moment, other[1], pair, ("higher", "lower"))
+def changes(moment: Moment) -> Changes:
+    """Today's numbers against those of other days."""
+    yesterday, week = sides(moment, YESTERDAY), sides(moment, A_WEEK_AGO)
+    return Changes(
+        revenue=_revenue(moment, "yesterday", yesterday),
+        revenue_week=_revenue(moment, "a week ago", week),
+        receipts=_receipts(moment, "yesterday", yesterday),
+        basket=_basket(moment, "yesterday", yesterday),
+    )
 
 
 def clock(minute: int) -> str:
     """`12:40` of minutes since midnight; the end of the day is `24:00`."""
     return f"{minute // 60:02}:{minute % 60:02}"
+
+
+def _revenue(moment: Moment, other: str, found: Sides) -> Change:
+    """Revenue against another day, by its name."""
+    pair = _Pair(found.now.sum, found.then.sum, moment.formats.money(found.then.sum), found.reason)
+    return _change(moment, other, pair, ("more", "less"))
+
+
+def _receipts(moment: Moment, other: str, found: Sides) -> Change:
+    """The number of receipts against another day's."""
+    now, then = found.now.count, found.then.count
+    pair = _Pair(Decimal(now), Decimal(then), moment.formats.count(then), found.reason)
+    return _change(moment, other, pair, ("more", "fewer"))
+
+
+def _basket(moment: Moment, other: str, found: Sides) -> Change:
+    """The average basket against another day's."""
+    none = f"no receipts today before {clock(minute_now(moment))}" if not found.now.count else ""
+    now, then = (side.sum / side.count if side.count else Decimal() for side in (found.now, found.then))
+    pair = _Pair(now, then, moment.formats.money(then), found.reason or none)
+    return _change(moment, other, pair, ("higher", "lower"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +197,3 @@ def _size(ratio: Decimal, formats: Formats) -> str | None:
     """The size of a change as text; None when it rounds to nothing."""
     text = formats.share(abs(ratio))
     return None if text == formats.share(Decimal()) else text
-
-
-def _by_minute(minutes: Mapping[str, Amount]) -> dict[int, Amount]:
-    rows = ((minute_of_day(text), amount) for text, amount in minutes.items())
-    return {minute: amount for minute, amount in rows if minute is not None}

@@ -17,6 +17,7 @@ from dashboard.view import nice_top
 
 #: Minutes between the points of a line.
 STEP = 5
+_MINUTES = {clock(minute): minute for minute in range(MINUTES_A_DAY)}
 #: The highest point stays below the top of the scale, so that its name has room.
 HEADROOM = 1.08
 
@@ -50,7 +51,8 @@ class Curve:
 
 def curve(moment: Moment) -> Curve:
     """The lines of the day so far and of the day before."""
-    today, before = minutes_today(moment), minutes_before(moment, YESTERDAY[0]) or {}
+    heard, before = minutes_today(moment), _by_minute(minutes_before(moment, YESTERDAY) or {})
+    today = None if heard is None else _by_minute(heard)
     end_of_today = minute_now(moment)
     count = moment.snapshot.count
     seen = [*(today or ()), *before, *([end_of_today] if count else ())]
@@ -95,9 +97,13 @@ def _note(moment: Moment, today: Mapping[int, Amount] | None, before: Mapping[in
     if today is None:
         said += ", in minutes that are still to come"
     if not before:
-        read = moment.past.before(count.day, YESTERDAY[0]) is not None
+        read = moment.past.before(count.day, YESTERDAY) is not None
         return f"{said}. {'Yesterday had no receipts' if read else 'Yesterday was not read from the store yet'}."
     end = minute_now(moment)
     then = sum((row.sum for minute, row in before.items() if minute < end), Decimal())
     whole = sum((row.sum for row in before.values()), Decimal())
     return f"{said}; yesterday {money(then)} by {clock(end)}, and {money(whole)} in all."
+
+
+def _by_minute(minutes: Mapping[str, Amount]) -> dict[int, Amount]:
+    return {_MINUTES[text]: amount for text, amount in minutes.items() if text in _MINUTES}

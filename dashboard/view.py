@@ -10,7 +10,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from dashboard.colours import OTHER
-from dashboard.comparison import A_WEEK_AGO, YESTERDAY, Change, basket_change, receipts_change, revenue_change
+from dashboard.comparison import Changes, changes
 from dashboard.formats import UNKNOWN, Formats
 from dashboard.messages import Amount, minute_of_day
 from dashboard.moments import Moment
@@ -79,8 +79,7 @@ class View:
 
     Attributes:
         basket: revenue per receipt; a dash without receipts.
-        compared: revenue against yesterday and against the same weekday a week ago.
-        receipts_compared, basket_compared: against yesterday.
+        changes: against other days.
         pace: receipts received in the last minute; `speed` says how fast they were counted.
         payments: by mechanism.
         top, bottom: stores by revenue, the best first, and the worst first; `stores` is how many there are.
@@ -90,9 +89,7 @@ class View:
     revenue: str
     receipts: str
     basket: str
-    compared: tuple[Change, ...]
-    receipts_compared: Change
-    basket_compared: Change
+    changes: Changes
     pace: str
     speed: str
     bars: tuple[Bar, ...]
@@ -145,9 +142,7 @@ def today(moment: Moment) -> View:
         revenue=formats.money(count.sum) if count else UNKNOWN,
         receipts=formats.count(count.count) if count else UNKNOWN,
         basket=formats.money(count.sum / count.count) if count and count.count > 0 else UNKNOWN,
-        compared=(revenue_change(moment, YESTERDAY), revenue_change(moment, A_WEEK_AGO)),
-        receipts_compared=receipts_change(moment, YESTERDAY),
-        basket_compared=basket_change(moment, YESTERDAY),
+        changes=changes(moment),
         pace=formats.count(round(rate.average_per_minute)) if rate else UNKNOWN,
         speed=_speed(rate.average_ms_system) if rate else "",
         bars=bars(categories, formats, moment.colours.of(categories)),

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from bokeh.models import BasicTicker, ColumnDataSource, FixedTicker, HoverTool, Range1d, VBar
+from bokeh.models import BasicTicker, ColumnDataSource, FixedTicker, Range1d, VBar
 
 from dashboard.moments import Moments
-from dashboard.pages.drawing import clock_ticks, count_ticks, hour_ticks, ink, pane, plot
+from dashboard.pages.drawing import clock_ticks, count_ticks, hour_ticks, hover, ink, pane, plot
 from dashboard.view import Chart, minutes_chart
 
 #: Up to this many minutes on the chart each has a bar of its own; beyond, bars are hairs and close up to one shape.
@@ -60,7 +60,7 @@ class MinutesChart:
     def _draw(self) -> Any:
         drawn = plot("minutes", self._x, self._y)
         drawn.add_glyph(self._source, self._bars)
-        drawn.add_tools(HoverTool(tooltips=[("at", "@time"), ("receipts", "@count{0,0}")], mode="vline"))
+        drawn.add_tools(hover({"at": "@time", "receipts": "@count{0,0}"}))
         drawn.xaxis.ticker = self._ticker
         drawn.xaxis.formatter = clock_ticks()
         drawn.yaxis.formatter = count_ticks(self._moments.current.formats)

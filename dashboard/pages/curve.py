@@ -7,7 +7,6 @@ from bokeh.core.properties import value
 from bokeh.models import (
     ColumnDataSource,
     FixedTicker,
-    HoverTool,
     Line,
     Range1d,
     Scatter,
@@ -18,7 +17,7 @@ from bokeh.models import (
 from dashboard.comparison import clock
 from dashboard.curve import STEP, Curve, curve
 from dashboard.moments import Moments
-from dashboard.pages.drawing import FONT, amount_ticks, clock_ticks, hour_ticks, ink, money_hover, pane, plot
+from dashboard.pages.drawing import FONT, amount_ticks, clock_ticks, hour_ticks, hover, ink, money_hover, pane, plot
 
 
 class CurveChart:
@@ -78,10 +77,9 @@ class CurveChart:
         nearest = drawn.add_glyph(self._points, VBar(x="at", top=0, bottom=0, width=STEP, fill_alpha=0, line_alpha=0))
         money = money_hover(formats)
         drawn.add_tools(
-            HoverTool(
+            hover(
+                {"by": "@time", "today": "@today{custom}", "yesterday": "@before{custom}"},
                 renderers=[nearest],
-                mode="vline",
-                tooltips=[("by", "@time"), ("today", "@today{custom}"), ("yesterday", "@before{custom}")],
                 formatters={"@today": money, "@before": money},
             )
         )

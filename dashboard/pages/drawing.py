@@ -5,16 +5,16 @@ the page (assets/paint.js) paints it at first and whenever the theme changes, wi
 set from Python later would undo that: use `ink` once, when a model is made.
 """
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import panel as pn
-from bokeh.models import CustomJSHover, CustomJSTickFormatter, InlineStyleSheet, Model, Range1d
+from bokeh.models import CustomJSHover, CustomJSTickFormatter, HoverTool, Model, Range1d
 from bokeh.plotting import figure
 
 from dashboard import theme
 from dashboard.colours import PALETTES as CATEGORY_PALETTES
 from dashboard.formats import Formats
-from dashboard.pages.frame import asset
 
 FONT = "system-ui, 'Segoe UI', 'Noto Sans', 'DejaVu Sans', sans-serif"
 #: Tick of an axis of minutes since midnight, as a time.
@@ -51,7 +51,6 @@ def plot(name: str, x: Range1d, y: Range1d, *, min_height: int = 100) -> Any:
         min_border_left=36,
         min_border_right=18,
         min_border_top=8,
-        stylesheets=[InlineStyleSheet(css=asset("chart.css"))],
     )
     # Nothing is dragged or zoomed here, and a finger that wants to scroll the page must be able to.
     drawn.toolbar.active_drag = None
@@ -70,6 +69,16 @@ def plot(name: str, x: Range1d, y: Range1d, *, min_height: int = 100) -> Any:
 def pane(drawn: Any) -> Any:
     """What a template embeds."""
     return pn.pane.Bokeh(drawn, sizing_mode="stretch_both")  # type: ignore[no-untyped-call]
+
+
+def hover(rows: Mapping[str, str], **more: Any) -> HoverTool:
+    """What is said of the place under the pointer: name → template, as `@time`. Styled in assets/page.css, as it is
+    Bokeh's own way to put it at the end of the page."""
+    cells = "".join(
+        f'<span style="color:var(--quiet)">{name}</span><b>{template}</b>' for name, template in rows.items()
+    )
+    html = f'<div style="display:grid;grid-template-columns:auto auto;gap:0.1rem 0.8rem">{cells}</div>'
+    return HoverTool(tooltips=html, mode="vline", point_policy="follow_mouse", **more)
 
 
 def clock_ticks() -> CustomJSTickFormatter:

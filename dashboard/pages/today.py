@@ -40,9 +40,9 @@ class TodayTexts:
         """Pane → its HTML."""
         now = today(moment)
         return {
-            "revenue": f'<p class="number huge">{now.revenue}</p>{_changes(*now.compared)}',
-            "receipts": f'<p class="number large">{now.receipts}</p>{_changes(now.receipts_compared)}',
-            "basket": f'<p class="number large">{now.basket}</p>{_changes(now.basket_compared)}',
+            "revenue": f'<p class="number huge">{now.revenue}</p>{_changes(now.changes.revenue, now.changes.revenue_week)}',
+            "receipts": f'<p class="number large">{now.receipts}</p>{_changes(now.changes.receipts)}',
+            "basket": f'<p class="number large">{now.basket}</p>{_changes(now.changes.basket)}',
             "pace": (
                 f'<p class="pair"><span class="number large">{now.pace}</span> '
                 f'<span class="small">in the last minute{_after(now.speed)}</span></p>'

@@ -113,6 +113,12 @@ async def test_today_is_compared_with_yesterday_and_a_week_ago(
     assert await source(page, "last", "at") == [18 * 60 + 31]
     points = dict(zip(await source(page, "curve", "time"), await source(page, "curve", "before"), strict=True))
     assert (points["09:00"], points["09:05"], points["12:40"], points["12:45"]) == (0, 800, 800, 899)
+    place = await page.locator(".curve .chart").bounding_box()
+    assert place is not None
+    tip = page.locator(".bk-Tooltip .bk-tooltip-content")
+    for part in (0.39, 0.4):
+        await page.mouse.move(place["x"] + place["width"] * part, place["y"] + place["height"] / 2)
+    await expect(tip).to_have_text(re.compile(r"by1[0-2]:\d[05]today€1,?[06]00.00yesterday€800.00"), timeout=SOON)
 
     later = {"09:58": (1000.0, 600), "12:39": (600.0, 200), "12:40": (324.5, 403), "12:41": (600.0, 1)}
     a_day(publisher, later, as_of=NOON + 60)

@@ -8,14 +8,10 @@ import pytest
 
 from dashboard import DashboardConfig, Feed
 from dashboard.comparison import (
-    A_WEEK_AGO,
-    YESTERDAY,
     Change,
-    basket_change,
+    changes,
     minute_now,
     minutes_today,
-    receipts_change,
-    revenue_change,
 )
 from dashboard.history import NOTHING_READ, Past
 from dashboard.messages import Amount
@@ -54,16 +50,15 @@ def test_both_sides_are_what_was_before_this_minute() -> None:
             }
         ),
     )
-    assert revenue_change(moment, YESTERDAY) == Change(
+    assert changes(moment).revenue == Change(
         kind="more", text="20.0% more", than="than yesterday at 12:40", was="€100.00"
     )
-    assert revenue_change(moment, A_WEEK_AGO) == Change(
+    assert changes(moment).revenue_week == Change(
         kind="less", text="50.0% less", than="than a week ago at 12:40", was="€240.00"
     )
-    assert receipts_change(moment, YESTERDAY).text == "50.0% more"
-    assert receipts_change(moment, A_WEEK_AGO).text == "the same"
-    assert basket_change(moment, YESTERDAY).text == "20.0% lower"
-    assert basket_change(moment, YESTERDAY).was == "€25.00"
+    assert changes(moment).receipts.text == "50.0% more"
+    assert changes(moment).basket.text == "20.0% lower"
+    assert changes(moment).basket.was == "€25.00"
 
 
 @pytest.mark.parametrize(
@@ -78,14 +73,15 @@ def test_both_sides_are_what_was_before_this_minute() -> None:
 def test_what_is_not_known_is_a_dash_with_its_reason(past: Past, reason: str) -> None:
     """No number is invented for a day that was not read or has none."""
     moment = look(day_so_far({"09:00": (60.0, 3)}), past)
-    for change in (revenue_change, receipts_change, basket_change):
-        assert change(moment, YESTERDAY) == Change(kind="unknown", text="–", than=f"yesterday: {reason}")  # noqa: RUF001
+    found = changes(moment)
+    for change in (found.revenue, found.receipts, found.basket):
+        assert change == Change(kind="unknown", text="–", than=f"yesterday: {reason}")  # noqa: RUF001
 
 
 @pytest.mark.parametrize("then", [0.0, -20.0])
 def test_a_day_of_returns_is_nothing_to_compare_with(then: float) -> None:
     """What is no part of anything gets no percentage, and its amount is said."""
-    change = revenue_change(look(day_so_far({"09:00": (60.0, 3)}), past_of({BEFORE: {"09:00": (then, 2)}})), YESTERDAY)
+    change = changes(look(day_so_far({"09:00": (60.0, 3)}), past_of({BEFORE: {"09:00": (then, 2)}}))).revenue
     assert change.kind == "unknown"
     assert "nothing to compare with" in change.than
     assert change.was == ("€0.00" if then == 0 else "-€20.00")
@@ -93,21 +89,21 @@ def test_a_day_of_returns_is_nothing_to_compare_with(then: float) -> None:
 
 def test_today_below_nothing_is_less() -> None:
     """More returns than sales is a change of more than all."""
-    change = revenue_change(look(day_so_far({"09:00": (-5.0, 1)}), past_of({BEFORE: {"09:00": (10.0, 1)}})), YESTERDAY)
+    change = changes(look(day_so_far({"09:00": (-5.0, 1)}), past_of({BEFORE: {"09:00": (10.0, 1)}}))).revenue
     assert (change.kind, change.text) == ("less", "150.0% less")
 
 
 def test_no_receipts_today_is_all_less_and_has_no_basket() -> None:
     """An empty day is known to be empty; an average of nothing is not known."""
     moment = look(day_so_far({}), past_of({BEFORE: {"09:00": (10.0, 1)}}))
-    assert revenue_change(moment, YESTERDAY).text == "100.0% less"
-    assert receipts_change(moment, YESTERDAY).text == "100.0% fewer"
-    assert basket_change(moment, YESTERDAY).than == "yesterday: no receipts today before 12:40"
+    assert changes(moment).revenue.text == "100.0% less"
+    assert changes(moment).receipts.text == "100.0% fewer"
+    assert changes(moment).basket.than == "yesterday: no receipts today before 12:40"
 
 
 def test_before_anything_was_heard() -> None:
     """A page without totals compares nothing."""
-    assert "nothing heard" in revenue_change(look(feed_of(), past_of({})), YESTERDAY).than
+    assert "nothing heard" in changes(look(feed_of(), past_of({}))).revenue.than
 
 
 def test_the_day_has_a_beginning() -> None:
@@ -115,7 +111,7 @@ def test_the_day_has_a_beginning() -> None:
     midnight = datetime(2026, 11, 21, 0, 0, 30, tzinfo=PARIS).timestamp()
     moment = look(day_so_far({"00:00": (5.0, 1)}, as_of=midnight), past_of({BEFORE: {"00:00": (5.0, 1)}}))
     assert minute_now(moment) == 0
-    assert revenue_change(moment, YESTERDAY).than == "yesterday: the day has only begun"
+    assert changes(moment).revenue.than == "yesterday: the day has only begun"
 
 
 def test_a_day_that_is_over_is_compared_whole() -> None:
@@ -123,7 +119,7 @@ def test_a_day_that_is_over_is_compared_whole() -> None:
     after = datetime(2026, 11, 22, 0, 0, 1, tzinfo=PARIS).timestamp()
     moment = look(day_so_far({"23:59": (30.0, 1)}, as_of=after), past_of({BEFORE: {"23:59": (20.0, 1)}}))
     assert minute_now(moment) == 1440
-    assert revenue_change(moment, YESTERDAY) == Change(
+    assert changes(moment).revenue == Change(
         kind="more", text="50.0% more", than="than yesterday at 24:00", was="€20.00"
     )
 
@@ -147,16 +143,16 @@ def test_days_on_which_the_clocks_change(day: str, before: str, utc: str, minute
     )
     assert minute_now(moment) == minute
     expected = "50.0% more" if minute <= 2 * 60 + 30 else "the same"
-    assert revenue_change(moment, YESTERDAY).text == expected
+    assert changes(moment).revenue.text == expected
 
 
 def test_a_late_receipt_moves_its_own_side() -> None:
     """A receipt of yesterday that comes today raises yesterday's side; one of this morning today's."""
     today = {"09:00": (100.0, 1)}
-    assert revenue_change(look(day_so_far(today), past_of({BEFORE: {"09:00": (100.0, 1)}})), YESTERDAY).kind == "same"
+    assert changes(look(day_so_far(today), past_of({BEFORE: {"09:00": (100.0, 1)}}))).revenue.kind == "same"
     later = past_of({BEFORE: {"09:00": (100.0, 1), "10:00": (100.0, 1)}})
-    assert revenue_change(look(day_so_far(today), later), YESTERDAY).text == "50.0% less"
-    assert revenue_change(look(day_so_far({**today, "09:01": (100.0, 1)}), later), YESTERDAY).kind == "same"
+    assert changes(look(day_so_far(today), later)).revenue.text == "50.0% less"
+    assert changes(look(day_so_far({**today, "09:01": (100.0, 1)}), later)).revenue.kind == "same"
 
 
 def test_a_new_page_is_whole_at_once() -> None:
@@ -165,11 +161,11 @@ def test_a_new_page_is_whole_at_once() -> None:
     read = past_of({DAY: {"09:00": (7.0, 7), "12:38": (2.0, 2), "12:39": (2.0, 2)}})
     assert minutes_today(look(heard, NOTHING_READ)) is None
     assert minutes_today(look(heard, read)) == {
-        9 * 60: Amount(Decimal("7.0"), 7),
-        12 * 60 + 38: Amount(Decimal("3.0"), 3),
-        12 * 60 + 39: Amount(Decimal("2.0"), 2),
+        "09:00": Amount(Decimal("7.0"), 7),
+        "12:38": Amount(Decimal("3.0"), 3),
+        "12:39": Amount(Decimal("2.0"), 2),
     }
     whole = day_so_far({"12:39": (1.0, 1)})
-    assert minutes_today(look(whole, read)) == {12 * 60 + 39: Amount(Decimal("1.0"), 1)}
-    waiting = revenue_change(look(heard, past_of({BEFORE: {"09:00": (1.0, 1)}})), YESTERDAY)
+    assert minutes_today(look(whole, read)) == {"12:39": Amount(Decimal("1.0"), 1)}
+    waiting = changes(look(heard, past_of({BEFORE: {"09:00": (1.0, 1)}}))).revenue
     assert waiting.than == "yesterday: today's earlier minutes are still to come"
