@@ -83,6 +83,11 @@ class BrokerServer:
         self._connections: list[SimulatedBroker] = []
         self._tags = itertools.count(1)
 
+    @property
+    def all_connected(self) -> bool:
+        """Whether no process waits for its connection to come back."""
+        return not any(connection.blocked for connection in self._connections)
+
     def connect(self, process: Process) -> "SimulatedBroker":
         """A connection for a process; it tries again while the broker is down."""
         connection = SimulatedBroker(self._world, self, process)

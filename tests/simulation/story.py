@@ -391,6 +391,9 @@ class Story:
             found = self.broker.queues[queue.name]
             if found.ready or found.unsettled:
                 return f"{queue.name}: {len(found.ready)} ready, {found.unsettled} unsettled"
+        restless = [service.name for service in self.services if not service.well]
+        if restless or not self.broker.all_connected:
+            return f"not running: {restless}, or not connected"
         if self.world.pending:
             return f"{self.world.pending} calls that nobody waits for"
         return self.model.shows(self.store.committed, DAYS[0])

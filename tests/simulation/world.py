@@ -136,17 +136,22 @@ class Service:
 
     def __init__(self, world: World, name: str, main: Callable[[Process], Coroutine[Any, Any, None]]) -> None:
         self._world = world
-        self._name = name
+        self.name = name
         self._main = main
         self._starts = 0
         self.process: Process
         self._start()
 
+    @property
+    def well(self) -> bool:
+        """Whether its process runs, and is not about to end."""
+        return self.process.alive and not self.process.frozen and not self.process.stopping.is_set()
+
     def _start(self) -> None:
         if self._world.over:
             return
         self._starts += 1
-        process = self.process = Process(self._world, f"{self._name}.{self._starts}")
+        process = self.process = Process(self._world, f"{self.name}.{self._starts}")
         process.on_death.append(self._start_later)
         task = process.start(self._main(process))
         task.add_done_callback(self._ended, context=self._world.loop.world.context)
