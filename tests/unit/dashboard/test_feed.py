@@ -221,7 +221,7 @@ async def test_following_subscribes_until_it_may_and_closes_when_cancelled() -> 
     """A refused subscription is tried again; the one that was made is closed at the end."""
     broker, feed = Broker(count(1.0, 1)), Feed()
     following = asyncio.create_task(feed.follow(broker))
-    await eventually(lambda: feed.latest.count)
+    await eventually(lambda: feed.latest.count and len(broker.asked) == 4)
     following.cancel()
     with pytest.raises(asyncio.CancelledError):
         await following
