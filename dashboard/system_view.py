@@ -65,13 +65,11 @@ class Minute:
 
     Attributes:
         height: percent of the chart.
-        running: the minute is not over yet.
     """
 
     time: str
     count: str
     height: float
-    running: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +87,7 @@ class SystemView:
     """The page of the system, but for what was rejected.
 
     Attributes:
+        minutes: those that are over, so that they change once a minute; the running one is `so_far`.
         top: the highest of `minutes`, as text.
         note: what is not right about the minutes yet; empty when nothing is.
     """
@@ -97,6 +96,7 @@ class SystemView:
     revision: str
     as_of: str
     pace: Figure
+    so_far: str
     minutes: tuple[Minute, ...]
     top: str
     note: str
@@ -131,6 +131,7 @@ def system_view(moment: Moment) -> SystemView:
         revision=formats.count(count.revision) if count else UNKNOWN,
         as_of=_clock(moment, count.as_of) if count else UNKNOWN,
         pace=_pace(moment),
+        so_far=_so_far(moment),
         minutes=minutes,
         top=formats.count(top),
         note="" if snapshot.minutes is None or snapshot.minutes.complete else "Earlier minutes follow shortly.",
@@ -323,12 +324,12 @@ def _messages(moment: Moment) -> Figure:
 
 
 def _minutes(moment: Moment) -> tuple[tuple[Minute, ...], int]:
-    """The last minutes up to now, and the highest."""
+    """The last minutes that are over, and the highest."""
     snapshot, zone = moment.snapshot, moment.config.timezone
     count, tables = snapshot.count, snapshot.minutes
     if count is None or tables is None or tables.day != count.day:
         return (), 0
-    times = [datetime.fromtimestamp(count.as_of - 60 * ago, zone) for ago in reversed(range(_MINUTES))]
+    times = [datetime.fromtimestamp(count.as_of - 60 * ago, zone) for ago in range(_MINUTES, 0, -1)]
     # What came in before midnight belongs to another day's messages.
     names = [time.strftime("%H:%M") for time in times if time.date().isoformat() == count.day]
     numbers = [tables.received[name].count if name in tables.received else 0 for name in names]
@@ -339,12 +340,21 @@ def _minutes(moment: Moment) -> tuple[tuple[Minute, ...], int]:
                 time=name,
                 count=moment.formats.count(number),
                 height=round(number / top * 100, 1) if top > 0 else 0.0,
-                running=place == len(names) - 1,
             )
-            for place, (name, number) in enumerate(zip(names, numbers, strict=True))
+            for name, number in zip(names, numbers, strict=True)
         ),
         top,
     )
+
+
+def _so_far(moment: Moment) -> str:
+    """The running minute."""
+    snapshot = moment.snapshot
+    if snapshot.count is None or snapshot.minutes is None or snapshot.minutes.day != snapshot.count.day:
+        return ""
+    minute = _clock(moment, snapshot.count.as_of)[:5]
+    amount = snapshot.minutes.received.get(minute)
+    return f"Since {minute}: {moment.formats.count(amount.count if amount else 0)}."
 
 
 def _judge(number: float, look: float, bad: float) -> State:

@@ -77,6 +77,7 @@ class SystemTexts:
             + _figure(view.messages)
             + _facts([("Passed over as old", view.ignored)]),
             "incoming": _incoming(view),
+            "minutes": _minutes(view),
             "delays": _delays(view),
             "queues": _figures((view.waiting, view.dead, view.lag)),
             "workers": _workers(view),
@@ -121,19 +122,24 @@ def _state(state: State, words: str = "") -> str:
 
 
 def _incoming(view: SystemView) -> str:
+    return _figure(view.pace) + (f'<p class="small">{view.so_far}</p>' if view.so_far else "")
+
+
+def _minutes(view: SystemView) -> str:
+    """A chart of the minutes that are over. Apart from what changes every second, since it is long."""
     if not view.minutes:
-        return _figure(view.pace)
+        return ""
     width = 600 / len(view.minutes)
     bars = "".join(
-        f'<rect x="{place * width:.1f}" y="{100 - each.height}" width="{width * 0.82:.1f}" height="{each.height}"'
-        f"{' class=running' if each.running else ''}><title>{each.time}: {each.count}</title></rect>"
+        f'<rect x="{place * width:.1f}" y="{100 - each.height}" width="{width * 0.82:.1f}" height="{each.height}">'
+        f"<title>{each.time}: {each.count}</title></rect>"
         for place, each in enumerate(view.minutes)
     )
     first, last = view.minutes[0].time, view.minutes[-1].time
     said = f"Receipts per minute from {first} to {last}, at most {view.top}"
     return (
-        f'{_figure(view.pace)}<figure class="minutes"><figcaption class="small">By the minute of their arrival, '
-        f"at most {view.top}. {escape(view.note)}</figcaption>"
+        f'<figure class="minutes"><figcaption class="small">By the minute of their arrival, at most {view.top}. '
+        f"{escape(view.note)}</figcaption>"
         f'<svg viewBox="0 0 600 100" preserveAspectRatio="none" role="img" aria-label="{said}">{bars}</svg>'
         f'<div class="axis small" aria-hidden="true"><span>{first}</span><span>{last}</span></div></figure>'
     )

@@ -42,7 +42,7 @@ FINE: dict[str, Any] = {
 def tell(publisher: Publisher, engine: dict[str, Any] | None = None) -> None:
     """A system that is fine but for what is said."""
     publisher.tell(
-        total=1234.5, count=120, per_minute=118, milliseconds=20, minutes={"12:38": 50, "12:40": 70},
+        total=1234.5, count=120, per_minute=118, milliseconds=20, minutes={"12:38": 50, "12:40": 68},
         metrics={**FINE, "engine": {**FINE["engine"], **(engine or {})}},
     )  # fmt: skip
 
@@ -61,8 +61,9 @@ async def test_every_figure_and_its_state(browser: Browser, publisher: Publisher
     await expect(card(page, "Live")).to_contain_text("12:40:00")
     await expect(card(page, "Receipts coming in").locator(".value")).to_have_text("118")
     await expect(card(page, "Receipts coming in").locator("svg[role=img]")).to_have_attribute(
-        "aria-label", "Receipts per minute from 11:41 to 12:40, at most 70"
+        "aria-label", "Receipts per minute from 11:40 to 12:39, at most 50"
     )
+    await expect(card(page, "Receipts coming in")).to_contain_text("Since 12:40: 68.")
     await expect(card(page, "Delays").locator(".value")).to_have_text(["250 ms", "7.5 s"])
     rows = [await row.locator("td").all_inner_texts() for row in await card(page, "Delays").locator("tbody tr").all()]
     assert rows == [

@@ -93,17 +93,16 @@ def test_silence_is_trouble() -> None:
 
 
 def test_the_last_hour_of_arrivals() -> None:
-    """Sixty minutes up to now, gaps included, the running one marked; the highest is the top."""
+    """Sixty minutes that are over, gaps included, so that they change once a minute; the running one as a number."""
     said = ("count", "receipts", body(1, sum=1.0, count=9, as_of=NOON))
-    view = system_view(
-        moment_of(feed_of(said, minutes({"12:40": 2, "12:38": 4, "11:41": 1, "11:40": 8}, complete=True)))
-    )
-    assert (len(view.minutes), view.minutes[0].time, view.minutes[-1].time, view.top) == (60, "11:41", "12:40", "4")
+    heard = minutes({"12:40": 9, "12:38": 4, "11:40": 1, "11:39": 8}, complete=True)
+    view = system_view(moment_of(feed_of(said, heard)))
+    assert (len(view.minutes), view.minutes[0].time, view.minutes[-1].time, view.top) == (60, "11:40", "12:39", "4")
     assert {row.time: (row.count, row.height) for row in view.minutes if row.height} == {
-        "11:41": ("1", 25.0), "12:38": ("4", 100.0), "12:40": ("2", 50.0),
-    }  # fmt: skip
-    assert [row.time for row in view.minutes if row.running] == ["12:40"]
-    assert view.note == ""
+        "11:40": ("1", 25.0),
+        "12:38": ("4", 100.0),
+    }
+    assert (view.so_far, view.note) == ("Since 12:40: 9.", "")
 
 
 def test_after_midnight_the_hour_is_shorter() -> None:
@@ -111,8 +110,8 @@ def test_after_midnight_the_hour_is_shorter() -> None:
     night = NOON - 12 * 3600 - 35 * 60
     said = ("count", "receipts", body(1, sum=1.0, count=1, as_of=night))
     view = system_view(moment_of(feed_of(said, minutes({"00:03": 1}))))
-    assert [row.time for row in view.minutes] == [f"00:0{minute}" for minute in range(6)]
-    assert view.note
+    assert [row.time for row in view.minutes] == [f"00:0{minute}" for minute in range(5)]
+    assert (view.so_far, bool(view.note)) == ("Since 00:05: 0.", True)
 
 
 def test_workers_and_their_shares() -> None:
