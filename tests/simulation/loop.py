@@ -23,15 +23,17 @@ class Line:
 
     Attributes:
         held: nothing of it runs.
-        fuse: after so many steps `blown` is called instead of the next one; 0 for never.
+        steps: done so far.
+        fuse: when it comes to so many steps `blown` is called before the next one; 0 for never.
     """
 
-    __slots__ = ("blown", "context", "fuse", "handles", "held", "queued")
+    __slots__ = ("blown", "context", "fuse", "handles", "held", "queued", "steps")
 
     def __init__(self) -> None:
         self.handles: deque[asyncio.Handle] = deque()
         self.held = False
         self.queued = False
+        self.steps = 0
         self.fuse = 0
         self.blown: Callable[[], None] = lambda: None
         self.context = Context()
@@ -139,11 +141,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if self._current >= len(lines) or self._chance() >= self._sticky:
             self._current = int(self._chance() * len(lines))
         line = lines[self._current]
-        if line.fuse:
-            line.fuse -= 1
-            if not line.fuse:
-                line.blown()
-                return
+        if line.steps == line.fuse and line.fuse:
+            line.fuse = 0
+            line.blown()
+            return
+        line.steps += 1
         handle = line.handles.popleft()
         if not line.handles:
             lines[self._current] = lines[-1]

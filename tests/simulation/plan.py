@@ -58,6 +58,8 @@ class Plan:
         trouble: how likely a single call fails, percent.
         events: things that happen at some moment, such as a crash; at most so many.
         kinds: the faults that may occur, of KINDS.
+        at: `crash:worker0:17` crashes the first process of that name after 17 of its steps; `freeze:…` stops it there,
+            for longer than the broker waits. Steps are what lies between two awaits.
     """
 
     seed: int
@@ -69,6 +71,7 @@ class Plan:
     trouble: int
     events: int
     kinds: frozenset[str]
+    at: str = ""
 
     @classmethod
     def of(cls, seed: int) -> "Plan":
@@ -104,7 +107,7 @@ class Plan:
         parser = argparse.ArgumentParser(**about)
         parser.add_argument("--seed", type=int, help="play this one run; all else follows from it unless given")
         for field in fields(cls)[1:]:
-            parser.add_argument(f"--{field.name}", type=_kinds if field.name == "kinds" else int, help="instead")
+            parser.add_argument(f"--{field.name}", type=_TYPES.get(field.name, int), help="instead")
         return parser
 
     @classmethod
@@ -124,3 +127,6 @@ def _kinds(text: str) -> frozenset[str]:
     if not found <= set(KINDS):
         raise argparse.ArgumentTypeError(f"expected some of {', '.join(KINDS)}")
     return found
+
+
+_TYPES: dict[str, Any] = {"kinds": _kinds, "at": str}

@@ -198,6 +198,8 @@ class Story:
             *(Service(world, f"worker{n}", self._worker) for n in range(plan.workers)),
             *(Service(world, f"totals{n}", self._totals) for n in range(plan.totals)),
         ]
+        if plan.at:
+            self._strike_at(plan.at)
         page = Service(world, "page", self._page)
         clients = [asyncio.ensure_future(self._client()) for _ in range(plan.requests)]
         trouble = asyncio.ensure_future(self._trouble())
@@ -316,13 +318,9 @@ class Story:
         seconds = chance.choice((0.2, 1.0, 5.0)) * chance.random()
         match kind:
             case "crash":
-                victim.crash_within(chance.randint(1, chance.choice((20, 200))))
+                victim.after_steps(chance.randint(1, chance.choice((20, 200))), victim.crash)
             case "freeze":
-                victim.freeze()
-                seconds *= chance.choice((1, 3))
-                later(seconds, victim.thaw)
-                if seconds > HEARTBEAT:
-                    later(HEARTBEAT, self.broker.silence, victim)
+                self._freeze(victim, seconds * chance.choice((1, 3)))
             case "stop":
                 victim.post(victim.stopping.set)
             case "clock":
@@ -346,6 +344,19 @@ class Story:
                 self.model.sent.add(self.receipts[0])
                 body = b"\n".join((line, receipt))
                 self.broker.take(Message(exchange=RECEIPTS.name, routing_key=STREAM.name, body=body), transient=False)
+
+    def _freeze(self, victim: Process, seconds: float) -> None:
+        victim.freeze()
+        self.world.later(seconds, victim.thaw)
+        if seconds > HEARTBEAT:
+            self.world.later(HEARTBEAT, self.broker.silence, victim)
+
+    def _strike_at(self, where: str) -> None:
+        """Have the plan's `at` happen."""
+        kind, name, steps = where.split(":")
+        victim = next(service.process for service in self.services if service.name == name)
+        fate = victim.crash if kind == "crash" else partial(self._freeze, victim, HEARTBEAT + 2)
+        victim.after_steps(int(steps), fate)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

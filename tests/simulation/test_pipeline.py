@@ -2,6 +2,7 @@ import contextlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -16,6 +17,9 @@ pytestmark = pytest.mark.simulation
 
 #: About 40 s on one core; most wrong variants are caught within a hundred.
 RUNS = 2000
+
+#: Enough for all flushes, and for several checkpoints.
+MOST_STEPS = 250
 
 #: Any run. Shrinking leaves the kinds of faults, the requests and the processes that a failure needs.
 PLANS = st.builds(
@@ -43,6 +47,22 @@ PLANS = st.builds(
 def test_nothing_is_lost_or_counted_twice(plan: Plan) -> None:
     """Whatever fails in between, after healing every invariant holds (see `tests.simulation.model`)."""
     play(plan)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", ["crash", "freeze"])
+@pytest.mark.parametrize("name", ["entrypoint", "worker", "totals"])
+def test_a_process_may_fail_at_every_step(kind: str, name: str) -> None:
+    """Killed, or stopped for too long, at any await of its publishes, flushes and checkpoints."""
+    plan = Plan(
+        seed=5, requests=6, identities=8, entrypoints=1, workers=2, totals=2, trouble=0, events=0, kinds=frozenset()
+    )
+    story = play(plan)
+    candidates = [process for process in story.world.processes if process.name.startswith(name)]
+    busiest = max(candidates, key=lambda process: process.steps)
+    assert busiest.steps > 50
+    for step in range(1, min(busiest.steps, MOST_STEPS)):
+        play(replace(plan, at=f"{kind}:{busiest.name.removesuffix('.1')}:{step}"))
 
 
 @pytest.mark.timeout(900)

@@ -79,7 +79,6 @@ class Process:
         self._world = world
         self._loop = world.loop
         self._line = Line()
-        self._line.blown = self.crash
         world.processes.append(self)
 
     def clock(self) -> float:
@@ -102,12 +101,18 @@ class Process:
             for call in self.on_death:
                 self._loop.after(self._world.latency(), call)
 
-    def crash_within(self, steps: int) -> None:
-        """Kill it before one of its next steps."""
-        self._line.fuse = steps
+    @property
+    def steps(self) -> int:
+        """How many steps it has done."""
+        return self._line.steps
+
+    def after_steps(self, steps: int, call: Callable[[], None]) -> None:
+        """Have something happen to it when it has done so many steps more, before the next one."""
+        self._line.fuse = self._line.steps + steps
+        self._line.blown = call
 
     def spare(self) -> None:
-        """Take back what `crash_within` announced."""
+        """Take back what `after_steps` announced."""
         self._line.fuse = 0
 
     def freeze(self) -> None:
