@@ -75,25 +75,24 @@ class Entrypoint:
     def __init__(self, story: "Story", name: str) -> None:
         self._story = story
         self._commit: GroupCommit | None = None
-        self._replies: dict[asyncio.Future[str], None] = {}
+        self._replies: dict[asyncio.Future[str], Process] = {}
         self.service = Service(story.world, name, self._main)
 
     async def _main(self, process: Process) -> None:
         story = self._story
-        process.on_death.append(self._hang_up)
+        process.on_death.append(partial(self._hang_up, process))
         broker = story.broker.connect(process)
         limits = GroupCommitLimits(frames_in_flight=story.chance.randint(1, 3), frame_max_bytes=2000)
         self._commit = commit = story.parts.commit(broker, STREAM.name, limits)
         await process.stopping.wait()
         await commit.drain(2.0)
+        self._commit = None
         await broker.close()
 
-    def _hang_up(self) -> None:
-        """Its connections are reset."""
-        self._commit = None
-        replies, self._replies = self._replies, {}
-        for reply in replies:
-            if not reply.done():
+    def _hang_up(self, process: Process) -> None:
+        """A process's connections are reset; another one may have started since."""
+        for reply, asked in list(self._replies.items()):
+            if asked is process and not reply.done():
                 reply.set_exception(ConnectionResetError())
 
     async def post(self, receipts: list[Sent], patience: float) -> str:
@@ -105,7 +104,7 @@ class Entrypoint:
         if self._commit is None or not process.alive:
             raise ConnectionRefusedError
         reply: asyncio.Future[str] = story.loop.create_future()
-        self._replies[reply] = None
+        self._replies[reply] = process
         story.loop.after(story.world.latency(), process.post, self._begin, process, receipts, reply)
         try:
             async with asyncio.timeout(patience):
