@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from store.errors import StoreError
 from tests.simulation.memory import MemoryStore, Tables
 from tests.simulation.plan import STORE_CALLS
-from tests.simulation.world import Process, World
+from tests.simulation.world import Process, World, fail, resolve
 
 T = TypeVar("T")
 
@@ -128,7 +128,7 @@ class SimulatedStore(MemoryStore):
                 world.later(there, server.do, part)
             elif fault == "write-late":
                 world.later(there + world.chance.random() * world.chance.choice((0.02, 1, 6)), server.do, write)
-            world.loop.after(there + world.latency(), self._fail, reply, fault)
+            world.loop.after(there + world.latency(), fail, reply, StoreError(fault))
         return await reply
 
     async def _read(self, read: Callable[[Tables], T]) -> T:
@@ -137,7 +137,7 @@ class SimulatedStore(MemoryStore):
         reply: asyncio.Future[T] = world.loop.create_future()
         there = world.latency()
         if fault == "read-fails":
-            world.loop.after(there, self._fail, reply, fault)
+            world.loop.after(there, fail, reply, StoreError(fault))
         else:
             if fault == "slow":
                 there += world.chance.random() * 2 * _TIME_LIMIT
@@ -157,16 +157,7 @@ class SimulatedStore(MemoryStore):
 
     def _limit(self, reply: "asyncio.Future[Any]", fault: str | None) -> None:
         if fault == "slow" or not self._server.answers_surely:
-            self._world.loop.after(_TIME_LIMIT, self._fail, reply, "no answer in time")
+            self._world.loop.after(_TIME_LIMIT, fail, reply, StoreError("no answer in time"))
 
     def _answer(self, reply: "asyncio.Future[Any]", result: Any) -> None:
-        self._world.loop.after(self._world.latency(), _resolve, reply, result)
-
-    def _fail(self, reply: "asyncio.Future[Any]", why: str) -> None:
-        if not reply.done():
-            reply.set_exception(StoreError(f"simulated: {why}"))
-
-
-def _resolve(reply: "asyncio.Future[Any]", result: Any) -> None:
-    if not reply.done():
-        reply.set_result(result)
+        self._world.loop.after(self._world.latency(), resolve, reply, result)

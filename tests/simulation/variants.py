@@ -18,7 +18,7 @@ from store.errors import StoreError
 from store.protocol import Head, LedgerEntry, Owner
 from tests.simulation.memory import Tables
 from tests.simulation.store import StoreServer
-from tests.simulation.story import Parts
+from tests.simulation.system import Parts
 from workers import Worker
 
 

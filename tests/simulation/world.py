@@ -171,3 +171,15 @@ class Service:
         if error is not None and not isinstance(error, TillstreamError):
             self._world.bugs.append(error)
         self.process.crash()  # the process is gone, whatever it had left running
+
+
+def resolve(reply: "asyncio.Future[Any]", result: Any) -> None:
+    """Answer a call, unless nobody waits for it any more."""
+    if not reply.done():
+        reply.set_result(result)
+
+
+def fail(reply: "asyncio.Future[Any]", error: BaseException) -> None:
+    """Answer a call by an error, unless nobody waits for it any more."""
+    if not reply.done():
+        reply.set_exception(error)
