@@ -14,6 +14,8 @@ from collections.abc import Callable
 from contextvars import Context, ContextVar
 from typing import Any
 
+from streams.errors import TillstreamError
+
 #: What a step takes, seconds: nothing is for free, so that not even a busy loop stops the clock.
 _STEP = 0.000_01
 
@@ -106,6 +108,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         task = super().create_task(coro, name=name, context=context)
         self.tasks.append(task)
         return task
+
+    def unexpected(self) -> list[BaseException]:
+        """What ended tasks so far that no part of ours means to raise, whether or not somebody took note."""
+        ended = [task.exception() for task in self.tasks if task.done() and not task.cancelled()]
+        return [error for error in ended if error is not None and not isinstance(error, (TillstreamError, OSError))]
 
     def call_at(  # type: ignore[override]  # typeshed asks for more than callers see
         self, when: float, callback: Any, *args: Any, context: Context | None = None

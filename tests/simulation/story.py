@@ -216,7 +216,7 @@ class Story:
         return self.system.unrest() or self.model.shows(self.store.committed, DAYS[0])
 
     async def _judge(self) -> None:
-        for error in (*self.world.bugs, *self.loop.errors):
+        for error in (*self.world.bugs, *self.loop.errors, *self.loop.unexpected()):
             raise error
         assert not self.model.overshot, f"(iii) {self.model.overshot[0]}"
         tables = self.store.committed
