@@ -39,10 +39,11 @@ class TodayTexts:
     def __call__(self, moment: Moment) -> dict[str, str]:
         """Pane → its HTML."""
         now = today(moment)
+        then = now.changes
         return {
-            "revenue": f'<p class="number huge">{now.revenue}</p>{_changes(now.changes.revenue, now.changes.revenue_week)}',
-            "receipts": f'<p class="number large">{now.receipts}</p>{_changes(now.changes.receipts)}',
-            "basket": f'<p class="number large">{now.basket}</p>{_changes(now.changes.basket)}',
+            "revenue": f'<p class="number huge">{now.revenue}</p>{_changes(then.revenue, then.revenue_week)}',
+            "receipts": f'<p class="number large">{now.receipts}</p>{_changes(then.receipts)}',
+            "basket": f'<p class="number large">{now.basket}</p>{_changes(then.basket)}',
             "pace": (
                 f'<p class="pair"><span class="number large">{now.pace}</span> '
                 f'<span class="small">in the last minute{_after(now.speed)}</span></p>'
