@@ -6,15 +6,17 @@ side; a receipt that comes late counts on both sides where it belongs; and on a 
 that is doubled counts as one and the hour that is left out as none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
 from dashboard.formats import UNKNOWN, Formats
+from dashboard.history import DayTotals
 from dashboard.messages import Amount
 from dashboard.moments import Moment
+from dashboard.snapshot import MinuteTables
 
 MINUTES_A_DAY = 24 * 60
 NOTHING = Amount(Decimal(), 0)
@@ -73,24 +75,39 @@ def minute_now(moment: Moment) -> int:
 
 
 def minutes_today(moment: Moment) -> Mapping[str, Amount] | None:
-    """Today's minutes `HH:MM`, by the receipts' own time; None when earlier ones may be missing.
+    """Today's minutes `HH:MM`, by the receipts' own time; None when earlier ones may be missing."""
+    return _whole(moment, lambda tables: tables.own, lambda read: read.minutes)
 
-    Until everything was heard at once, what was read from the store fills the gaps: a minute only grows, so that of
-    two figures the larger is the newer.
-    """
+
+def received_today(moment: Moment) -> tuple[Mapping[str, Amount], bool]:
+    """Today's minutes `HH:MM`, by the receipts' arrival, as far as they are known, and whether those are all."""
+    whole = _whole(moment, lambda tables: tables.received, lambda read: read.received)
+    if whole is not None:
+        return whole, True
+    tables = moment.snapshot.minutes
+    return (tables.received if tables and tables.day == moment.snapshot.day else {}), False
+
+
+def _whole(
+    moment: Moment,
+    of_tables: Callable[[MinuteTables], Mapping[str, Amount]],
+    of_read: Callable[[DayTotals], Mapping[str, Amount]],
+) -> Mapping[str, Amount] | None:
+    """Until everything was heard at once, what was read from the store fills the gaps: a minute only grows, so that
+    of two figures the larger is the newer."""
     snapshot = moment.snapshot
     if snapshot.count is None:
         return None
     if snapshot.count.count == 0:
         return {}
     tables = snapshot.minutes if snapshot.minutes and snapshot.minutes.day == snapshot.day else None
-    heard = tables.own if tables else {}
+    heard = of_tables(tables) if tables else {}
     if tables is not None and tables.complete:
         return heard
     read = moment.past.days.get(snapshot.count.day)
     if read is None:
         return None
-    merged = dict(read.minutes)
+    merged = dict(of_read(read))
     for minute, amount in heard.items():
         if minute not in merged or amount.count >= merged[minute].count:
             merged[minute] = amount

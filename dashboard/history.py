@@ -34,12 +34,14 @@ class DayTotals(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         minutes: the receipts' own local minute `HH:MM` → amount.
+        received: the minute of their arrival → amount.
     """
 
     day: str
     sum: msgspec.Raw
     count: int
     minutes: dict[str, Amount]
+    received: dict[str, Amount]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

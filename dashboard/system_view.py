@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
+from dashboard.comparison import received_today
 from dashboard.formats import UNKNOWN, Formats
 from dashboard.messages import Delays
 from dashboard.moments import Moment
@@ -134,7 +135,7 @@ def system_view(moment: Moment) -> SystemView:
         so_far=_so_far(moment),
         minutes=minutes,
         top=formats.count(top),
-        note="" if snapshot.minutes is None or snapshot.minutes.complete else "Earlier minutes follow shortly.",
+        note="" if count is None or received_today(moment)[1] else "Earlier minutes follow shortly.",
         storing=_slow(
             "From entrypoint to store", recent.network_delay if recent else None, STORING_SECONDS, formats,
             why="99 of 100 receipts of the last minute were stored within this time after they came in",
@@ -326,13 +327,13 @@ def _messages(moment: Moment) -> Figure:
 def _minutes(moment: Moment) -> tuple[tuple[Minute, ...], int]:
     """The last minutes that are over, and the highest."""
     snapshot, zone = moment.snapshot, moment.config.timezone
-    count, tables = snapshot.count, snapshot.minutes
-    if count is None or tables is None or tables.day != count.day:
+    count, (received, _) = snapshot.count, received_today(moment)
+    if count is None:
         return (), 0
     times = [datetime.fromtimestamp(count.as_of - 60 * ago, zone) for ago in range(_MINUTES, 0, -1)]
     # What came in before midnight belongs to another day's messages.
     names = [time.strftime("%H:%M") for time in times if time.date().isoformat() == count.day]
-    numbers = [tables.received[name].count if name in tables.received else 0 for name in names]
+    numbers = [received[name].count if name in received else 0 for name in names]
     top = max(numbers, default=0)
     return (
         tuple(
@@ -350,10 +351,10 @@ def _minutes(moment: Moment) -> tuple[tuple[Minute, ...], int]:
 def _so_far(moment: Moment) -> str:
     """The running minute."""
     snapshot = moment.snapshot
-    if snapshot.count is None or snapshot.minutes is None or snapshot.minutes.day != snapshot.count.day:
+    if snapshot.count is None:
         return ""
     minute = _clock(moment, snapshot.count.as_of)[:5]
-    amount = snapshot.minutes.received.get(minute)
+    amount = received_today(moment)[0].get(minute)
     return f"Since {minute}: {moment.formats.count(amount.count if amount else 0)}."
 
 

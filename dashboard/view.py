@@ -10,7 +10,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from dashboard.colours import OTHER
-from dashboard.comparison import Changes, changes
+from dashboard.comparison import Changes, changes, received_today
 from dashboard.formats import UNKNOWN, Formats
 from dashboard.messages import Amount, minute_of_day
 from dashboard.moments import Moment
@@ -136,7 +136,6 @@ def today(moment: Moment) -> View:
     categories = snapshot.categories.categories if snapshot.categories and snapshot.categories.day == day else {}
     payments = snapshot.payments.payments if snapshot.payments and snapshot.payments.day == day else {}
     stores = snapshot.stores.stores if snapshot.stores and snapshot.stores.day == day else {}
-    minutes = snapshot.minutes if snapshot.minutes and snapshot.minutes.day == day else None
     top, bottom = ends(stores, formats)
     return View(
         revenue=formats.money(count.sum) if count else UNKNOWN,
@@ -150,7 +149,7 @@ def today(moment: Moment) -> View:
         top=top,
         bottom=bottom,
         stores=len(stores),
-        minutes_note="" if minutes is None or minutes.complete else "earlier minutes follow shortly",
+        minutes_note="" if count is None or received_today(moment)[1] else "earlier minutes follow shortly",
     )
 
 
@@ -158,8 +157,7 @@ def minutes_chart(moment: Moment) -> Chart:
     """The bars of the day so far, and a window of whole hours around them and the last update."""
     snapshot, zone = moment.snapshot, moment.config.timezone
     day, count = snapshot.day, snapshot.count
-    tables = snapshot.minutes if snapshot.minutes and snapshot.minutes.day == day else None
-    rows = _rows(tables.received if tables else {})
+    rows = _rows(received_today(moment)[0])
     seen = [minute for minute, _ in rows]
     if count:
         at = datetime.fromtimestamp(count.as_of, zone)

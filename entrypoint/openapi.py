@@ -203,6 +203,10 @@ def _schemas() -> dict[str, Any]:
                     **rows,
                     "description": "By the receipts' own local time, `HH:MM`.",
                 },
+                "received": {
+                    **rows,
+                    "description": "By the local time of their arrival, `HH:MM`, those that arrived on this day.",
+                },
                 "mismatched": {**count, "description": "Receipts whose lines do not add up to their total."},
                 "revision": {**count, "description": "Ledger entries that are counted."},
                 "asOf": epoch,

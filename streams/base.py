@@ -69,5 +69,11 @@ class Stream(Protocol):
         Raises InvalidEventError where `accept` would have.
         """
 
+    def received(self, day: str, tally: DayTally) -> dict[str, list[int]]:
+        """Local minute `HH:MM` at which events of the day arrived → how many, and their amount in 1/10000.
+
+        Those that arrived on another day are left out. Where clocks are set back, both minutes of a name are in it.
+        """
+
     def summary(self, day: str, tally: DayTally) -> dict[str, Any]:
         """What `GET /totals/{day}` says of a day, but for `revision` and `asOf`; amounts as exact JSON numbers."""

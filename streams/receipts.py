@@ -152,6 +152,17 @@ class ReceiptStream:
         second[1] += system
         second[2] += creation
 
+    def received(self, day: str, tally: DayTally) -> dict[str, list[int]]:
+        """Receipts and revenue of the day by the local minute of their arrival; see the protocol."""
+        found: dict[str, list[int]] = {}
+        for minute, (count, amount) in tally.tables.get("received", {}).items():
+            epoch = int(minute) * 60
+            if self.local.day_of(epoch) == day:
+                row = found.setdefault(self.local.minute_of(epoch), [0, 0])
+                row[0] += count
+                row[1] += amount
+        return dict(sorted(found.items()))
+
     def summary(self, day: str, tally: DayTally) -> dict[str, Any]:
         """A day's totals for people and programs; amounts are JSON numbers with two digits."""
         revenue, count = tally.row("total", "", 2)
@@ -167,10 +178,8 @@ class ReceiptStream:
             },
             "stores": _amounts(tables.get("stores", {})),
             "payments": _amounts(tables.get("payments", {})),
-            "minutes": {
-                minute: {"count": number, "sum": to_json(amount)}
-                for minute, (number, amount) in sorted(tables.get("minutes", {}).items())
-            },
+            "minutes": _counts(tables.get("minutes", {})),
+            "received": _counts(self.received(day, tally)),
             "mismatched": tally.row("flags", "totals", 1)[0],
         }
 
@@ -201,6 +210,10 @@ def quantity_json(units: int) -> msgspec.Raw:
     """A quantity in 1/10000 as a JSON number with as many digits as it needs."""
     text = f"{'-' if units < 0 else ''}{abs(units) // SCALE}.{abs(units) % SCALE:04d}"
     return msgspec.Raw(text.rstrip("0").rstrip(".").encode())
+
+
+def _counts(rows: Mapping[str, list[int]]) -> dict[str, dict[str, Any]]:
+    return {key: {"count": count, "sum": to_json(amount)} for key, (count, amount) in sorted(rows.items())}
 
 
 def _amounts(rows: Mapping[str, list[int]]) -> dict[str, dict[str, Any]]:

@@ -43,9 +43,6 @@ class LocalDays(Protocol):
     def day_of(self, epoch: float) -> str:
         """The business day of a moment."""
 
-    def minute_of(self, epoch: float) -> str:
-        """The local `HH:MM` of a moment."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TotalsConfig:
@@ -247,7 +244,7 @@ class TotalsKeeper:
         day = self._local.day_of(now)
         tally = await self._totals.day(day)
         # No await from here to the last message made: all of them say the same moment.
-        received = self._received_today(day, tally.tables.get("received", {}))
+        received = self._stream.received(day, tally)
         view = View(
             day=day,
             tally=tally,
@@ -277,15 +274,6 @@ class TotalsKeeper:
             consumers=work.consumers if work else None,
             workers=self._activity.workers(),
         )
-
-    def _received_today(self, day: str, rows: dict[str, list[int]]) -> dict[str, list[int]]:
-        """Epoch minutes of reception as local `HH:MM`; those of other days (a late receipt's) are left out."""
-        found: dict[str, list[int]] = {}
-        for minute, row in sorted(rows.items()):
-            epoch = int(minute) * 60
-            if self._local.day_of(epoch) == day:
-                found[self._local.minute_of(epoch)] = row
-        return found
 
     def _changed_minutes(
         self, day: str, received: dict[str, list[int]], own: dict[str, list[int]], now: float

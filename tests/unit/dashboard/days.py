@@ -38,5 +38,9 @@ def _totals(day: str, minutes: MinutesOfDay) -> DayTotals:
     rows = {minute: Amount(Decimal(str(revenue)), receipts) for minute, (revenue, receipts) in minutes.items()}
     whole = sum((row.sum for row in rows.values()), Decimal())
     return DayTotals(
-        day=day, sum=msgspec.Raw(str(whole).encode()), count=sum(row.count for row in rows.values()), minutes=rows
+        day=day,
+        sum=msgspec.Raw(str(whole).encode()),
+        count=sum(row.count for row in rows.values()),
+        minutes=rows,
+        received=rows,  # each came in as it was rung up
     )

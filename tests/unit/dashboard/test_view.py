@@ -6,7 +6,8 @@ import pytest
 
 from dashboard.formats import UNKNOWN, Formats
 from dashboard.view import MOST_BARS, bars, common, minutes_chart, nice_top, today
-from tests.unit.dashboard.said import NOON, body, count, feed_of, minutes, moment_of
+from tests.unit.dashboard.days import past_of
+from tests.unit.dashboard.said import DAY, NOON, body, count, feed_of, minutes, moment_of
 
 ENGLISH = Formats()
 
@@ -117,6 +118,15 @@ def test_minutes_that_may_be_missing_are_said_to_be() -> None:
     """Until the first complete set, earlier minutes may be unknown."""
     assert today(moment_of(feed_of(count(1, 1), minutes({"08:00": 1})))).minutes_note
     assert not today(moment_of(feed_of(count(1, 1), minutes({"08:00": 1}, complete=True)))).minutes_note
+
+
+def test_minutes_read_from_the_store_fill_what_was_not_heard() -> None:
+    """A page that begins in the middle of the day has its bars at once; of a minute known twice the larger is newer."""
+    past = past_of({DAY: {"07:00": (4.0, 4), "08:00": (1.0, 1), "09:00": (3.0, 3)}})
+    moment = moment_of(feed_of(count(9, 9), minutes({"08:00": 2, "09:00": 2, "09:01": 1})), past=past)
+    shown = minutes_chart(moment)
+    assert dict(zip(shown.minutes, shown.counts, strict=True)) == {420: 4, 480: 2, 540: 3, 541: 1}
+    assert not today(moment).minutes_note
 
 
 @pytest.mark.parametrize("highest", [0, 4, 5, 9, 10, 14, 99, 100, 260, 999, 1000, 123456])

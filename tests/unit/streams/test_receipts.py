@@ -427,6 +427,19 @@ def test_returns_are_counted_as_they_are() -> None:
     assert day.tables["categories"]["Menu"] == [0, 0, 2]
 
 
+def test_arrivals_are_told_by_the_local_minute_of_that_day() -> None:
+    """What arrives on another day is left out; of the hour that comes twice in autumn both minutes count."""
+    stream = ReceiptStream(ZoneInfo("Europe/Paris"))
+    first, second = 1792888200, 1792891800  # 02:30 in summer time, and an hour later 02:30 again
+    day = DayTally()
+    for moment, count, amount in ((first, 2, 5_0000), (second, 1, 1_0000), (second + 86_400, 9, 9_0000)):
+        day.add("received", str(moment // 60), count, amount)
+    assert stream.received("2026-10-25", day) == {"02:30": [3, 6_0000]}
+    assert json.loads(msgspec.json.encode(stream.summary("2026-10-25", day)))["received"] == {
+        "02:30": {"count": 3, "sum": 6.0}
+    }
+
+
 def test_a_summary_speaks_in_decimals() -> None:
     """Amounts are JSON numbers with two digits, quantities as long as they need be."""
     tally = Tally()
