@@ -55,13 +55,14 @@ class Screen:
 LIVE = ("today", "stores", "store", "system")
 #: States of pages that look otherwise in light or on a phone look so in the dark, too.
 MAIN = (*LIVE, "receipts", "receipt", "rejected", "rejected-item", "login")
+#: In the order in which they are taken: the last have a whole minute of receipts that came in while they were looked at.
 SCREENS = (
-    Screen("light", "light", 1280, 800),
     Screen("dark", "dark", 1280, 800, pages=MAIN),
     Screen("phone", "light", 390, 844),
     Screen("phone-dark", "dark", 390, 844, pages=("today", "receipt", "store")),
     Screen("wall", "light", 1920, 1080, "kiosk", LIVE),
     Screen("wall-dark", "dark", 1920, 1080, "kiosk", LIVE),
+    Screen("light", "light", 1280, 800),
 )
 
 
