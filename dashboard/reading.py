@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 import structlog
@@ -19,6 +19,8 @@ REST = 19
 
 class Reading(Generic[T]):
     """Reads when told that somebody looks and a reading is due; never keeps those who look waiting.
+
+    A reading is due some time after the last one; or, when those who look know of news, as soon as reading has rested.
 
     Arguments:
         name: for the log.
@@ -49,7 +51,8 @@ class Reading(Generic[T]):
         self._read = read
         self._every = every_seconds
         self._clock = clock
-        self._due = clock()
+        self._rested = self._due = clock()
+        self._news: Hashable = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -57,15 +60,15 @@ class Reading(Generic[T]):
         """Whether it is being read right now."""
         return self._task is not None and not self._task.done()
 
-    @property
-    def due(self) -> bool:
-        """Whether `look` would begin to read."""
-        return not self.reading and self._clock() >= self._due
+    def look(self, news: Hashable = None) -> bool:
+        """Begin to read if it is due; whether this call did.
 
-    def look(self) -> bool:
-        """Begin to read if it is due; whether this call did."""
-        if not self.due:
+        Arguments:
+            news: what those who look know of it, say a number of events; another than before makes it due.
+        """
+        if self.reading or self._clock() < (self._due if news == self._news else self._rested):
             return False
+        self._news = news
         self._task = asyncio.get_running_loop().create_task(self._reading(), name=f"dashboard reads {self._name}")
         return True
 
@@ -88,7 +91,8 @@ class Reading(Generic[T]):
         finally:
             ended = self._clock()
             self.took = ended - begun
-            self._due = ended + max(self._every, REST * self.took)
+            self._rested = ended + REST * self.took
+            self._due = max(self._rested, ended + self._every)
 
     def _fail(self, error: str) -> None:
         if error != self.error:  # said once, not every few seconds

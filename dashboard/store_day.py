@@ -15,7 +15,7 @@ from streams.base import Stream
 from streams.errors import InvalidEventError
 
 #: The same store's day is read again at most so often.
-EVERY_SECONDS = 5.0
+EVERY_SECONDS = 1.0
 #: Events asked for at once.
 PAGE = 500
 #: Events of a store's day that are read, the newest: a bakery has a thousand; this is some seconds' work.

@@ -61,7 +61,7 @@ class SystemTexts:
 
     def __call__(self, moment: Moment) -> dict[str, str]:
         """Pane → its HTML."""
-        self.rejections.look()
+        self.rejections.look(news=frozenset(moment.snapshot.rejected.items()))
         kept, error = self.rejections.latest, self.rejections.error
         view = system_view(moment)
         rejected = rejected_figure(

@@ -156,6 +156,28 @@ async def test_what_takes_long_is_read_rarely() -> None:
     await reading.close()
 
 
+async def test_news_are_read_before_their_time() -> None:
+    """Who knows that something changed does not wait for the next turn, but for the rest."""
+    clock = Clock()
+
+    async def quick() -> float:
+        clock.now += 0.1
+        return clock.now
+
+    reading = Reading("something", quick, every_seconds=60.0, clock=clock)
+    assert reading.look(news=0)
+    await eventually(lambda: reading.latest and not reading.reading)
+    clock.now += REST * 0.1 - 0.05
+    assert not reading.look(news=1), "no rest"
+    clock.now += 0.1
+    assert not reading.look(news=0), "read although nothing is new"
+    assert reading.look(news=1)
+    await eventually(lambda: not reading.reading)
+    clock.now += 10.0
+    assert not reading.look(news=1)
+    await reading.close()
+
+
 async def test_a_reading_that_fails_keeps_what_was_read() -> None:
     """The page says that the store does not answer, goes on showing what it has, and recovers."""
     clock = Clock()
