@@ -1,6 +1,7 @@
 """How the figures of the system are judged, and what was rejected is shown; without a browser."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -193,6 +194,24 @@ def test_lines_that_differ_are_marked() -> None:
     alone, nothing = differences(mine, None)
     assert not any(differs for _, differs in alone)
     assert nothing == ()
+
+
+def test_a_line_that_differs_in_a_long_text_is_marked() -> None:
+    """However much is the same before and behind it."""
+    rows = [*range(3000)]
+    mine, theirs = (content(json.dumps([*rows, text, 1, *rows]).encode()) for text in ("mine", "theirs"))
+    left, right = differences(mine, theirs)
+    assert [line.strip() for line, differs in left if differs] == ['"mine",']
+    assert [line.strip() for line, differs in right if differs] == ['"theirs",']
+
+
+def test_texts_that_are_made_to_be_hard_to_compare_are_not_compared_for_long() -> None:
+    """A line in common after each line that differs took 40 s, in which no page was answered."""
+    mine, theirs = (content(json.dumps([x for row in range(990) for x in (1, f"{of}{row}")]).encode()) for of in "ab")
+    begun = time.process_time()
+    left, right = differences(mine, theirs)
+    assert time.process_time() - begun < 2
+    assert (len(left), len(right)) == (len(mine.lines), len(theirs.lines))
 
 
 def test_the_identity_of_what_was_rejected_is_read_where_it_can_be() -> None:
