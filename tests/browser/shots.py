@@ -55,7 +55,7 @@ class Screen:
 LIVE = ("today", "stores", "store", "system")
 #: States of pages that look otherwise in light or on a phone look so in the dark, too.
 MAIN = (*LIVE, "receipts", "receipt", "rejected", "rejected-item", "login")
-#: In the order in which they are taken: the last have a whole minute of receipts that came in while they were looked at.
+#: In the order in which they are taken: the last have a whole minute of receipts that came in meanwhile.
 SCREENS = (
     Screen("dark", "dark", 1280, 800, pages=MAIN),
     Screen("phone", "light", 390, 844),
