@@ -56,7 +56,8 @@ def curve(moment: Moment) -> Curve:
     end_of_today = minute_now(moment)
     count = moment.snapshot.count
     seen = [*(today or ()), *before, *([end_of_today] if count else ())]
-    start = min(seen, default=0) // 60 * 60
+    # An hour at least, also where the day is over: our time zone is another than that of the totals, say.
+    start = min(min(seen, default=0) // 60 * 60, MINUTES_A_DAY - 60)
     end = min((max(seen, default=MINUTES_A_DAY - 1) // 60 + 1) * 60, MINUTES_A_DAY)
     at = tuple(range(start, end + 1, STEP))
     lines = (

@@ -215,7 +215,12 @@ def _check(part: Part) -> None:
         amounts = [part.sum]
     elif isinstance(part, Categories):
         amounts = list(part.categories.values())
+    elif isinstance(part, Stores):
+        amounts = [row.sum for row in part.stores.values()]
+    elif isinstance(part, Payments):
+        amounts = [row.sum for row in part.payments.values()]
     elif isinstance(part, Minutes):
+        amounts = [row.sum for rows in (part.received, part.own) for row in rows.values()]
         for minute in (*part.received, *part.own):
             if minute_of_day(minute) is None:
                 raise MalformedMessageError(f"expected a minute HH:MM, got {minute!r}")

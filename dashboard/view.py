@@ -145,7 +145,7 @@ def today(moment: Moment) -> View:
         pace=formats.count(round(rate.average_per_minute)) if rate else UNKNOWN,
         speed=_speed(rate.average_ms_system) if rate else "",
         bars=bars(categories, formats, moment.colours.of(categories)),
-        payments=bars({name: row.sum for name, row in payments.items()}, formats),
+        payments=bars({name: row.sum for name, row in payments.items()}, formats, nameless="(not named)"),
         top=top,
         bottom=bottom,
         stores=len(stores),
@@ -176,22 +176,30 @@ def minutes_chart(moment: Moment) -> Chart:
 
 
 def bars(
-    categories: Mapping[str, Decimal], formats: Formats, colours: Mapping[str, str] | None = None
+    categories: Mapping[str, Decimal],
+    formats: Formats,
+    colours: Mapping[str, str] | None = None,
+    *,
+    nameless: str = "(no category)",
 ) -> tuple[Bar, ...]:
     """Categories by sales, largest first; those beyond the limit share the last bar.
 
     Arguments:
         colours: name → colour as a value for CSS; one for all when there is none.
+        nameless: what stands for an empty name.
     """
     ordered = sorted(categories.items(), key=lambda row: (-row[1], row[0]))
     if len(ordered) > MOST_BARS:
         rest = ordered[MOST_BARS - 1 :]
-        ordered = [*ordered[: MOST_BARS - 1], (f"{len(rest)} others", sum((amount for _, amount in rest), Decimal()))]
+        ordered = [
+            *ordered[: MOST_BARS - 1],
+            (f"{formats.count(len(rest))} others", sum((amount for _, amount in rest), Decimal())),
+        ]
     total = sum((amount for _, amount in ordered), Decimal())
     longest = max((amount for _, amount in ordered), default=Decimal())
     return tuple(
         Bar(
-            name=name or "(no category)",
+            name=name or nameless,
             amount=formats.money(amount),
             colour=colours.get(name, f"var(--{OTHER})") if colours else MARK,
             share=formats.share(amount / total) if total > 0 and amount >= 0 else "",

@@ -43,6 +43,9 @@ COLUMNS = (
 )
 #: What makes a spreadsheet calculate, the wide forms of East Asia included, behind whatever it skips.
 _FORMULA = re.compile(r"[\s\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r]")
+#: Spreadsheets of many countries part cells by semicolons, and then at those within a text of ours, too; and rows at
+#: its line breaks.
+_LATER_FORMULA = re.compile(r"([;\r\n])(?=[\s\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 _NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
 _UNFIT = re.compile(r"[^A-Za-z0-9.]+")
 #: Characters of a file name.
@@ -135,7 +138,11 @@ def cells(event: StoredEvent, zone: ZoneInfo, currency: str) -> tuple[str, ...]:
 def harmless(text: str) -> str:
     """A text that no spreadsheet takes for a formula: those that one would get an apostrophe before them. Plain
     numbers stay as they are."""
-    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+    if _NUMBER.fullmatch(text):
+        return text
+    first = _FORMULA.match(text)
+    end = first.end() if first else 0
+    return ("'" if first else "") + text[:end] + _LATER_FORMULA.sub(r"\1'", text[end:])
 
 
 def lines(rows: Sequence[Sequence[str]]) -> str:

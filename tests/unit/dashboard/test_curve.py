@@ -1,5 +1,7 @@
 """The lines of revenue over the day."""
 
+from zoneinfo import ZoneInfo
+
 from dashboard.comparison import MINUTES_A_DAY
 from dashboard.curve import STEP, Curve, curve
 from dashboard.history import NOTHING_READ, Past
@@ -42,6 +44,12 @@ def test_what_is_not_known_has_no_line() -> None:
     unknown = curve(look(feed_of(), NOTHING_READ))
     assert (unknown.start, unknown.end) == (0, MINUTES_A_DAY)
     assert unknown.note == "Nothing is known of today yet."
+
+
+def test_a_time_zone_in_which_the_day_is_over_has_a_chart() -> None:
+    """A dashboard that was not told the zone of the totals is wrong about the time, but has its page."""
+    late = curve(look(day_so_far({}), NOTHING_READ, ZoneInfo("Pacific/Kiritimati")))
+    assert (late.start, late.end) == (MINUTES_A_DAY - 60, MINUTES_A_DAY)
 
 
 def test_an_empty_day_is_a_chart_of_the_hour() -> None:

@@ -129,6 +129,9 @@ def test_silence_is_that_of_the_part_that_is_silent_longest() -> None:
         ("count", "receipts", body(sum="NaN", count=1)),
         ("count", "receipts", body("x", sum=1.0, count=1)),  # type: ignore[arg-type]
         ("categories", "receipts", body(categories={"Pain": "Infinity"})),
+        ("metrics", "receipts.stores", body(stores={"612": {"sum": "NaN", "count": 1}})),
+        ("metrics", "receipts.payments", body(payments={"Especes": {"sum": "NaN", "count": 1}})),
+        ("metrics", "receipts.minutes", body(received={}, own={"08:00": {"sum": "NaN", "count": 1}}, complete=False)),
         ("metrics", "receipts.minutes", body(received={"25:00": {"sum": 1, "count": 1}}, own={}, complete=False)),
         ("metrics", "receipts.minutes", body(received={"0800": {"sum": 1, "count": 1}}, own={}, complete=False)),
     ],

@@ -32,6 +32,15 @@ def test_what_a_spreadsheet_would_calculate_gets_an_apostrophe(text: str) -> Non
     assert harmless(text) == f"'{text}"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("a;=1+1", "a;'=1+1"), ("a\n=1", "a\n'=1"), ("=1;=2", "'=1;'=2"), ("Menu; @x", "Menu;' @x")],
+)
+def test_nor_may_what_is_behind_a_semicolon_or_a_line_break(text: str, shown: str) -> None:
+    """Where a comma is a decimal point, spreadsheets take semicolons for the ends of cells."""
+    assert harmless(text) == shown
+
+
 @pytest.mark.parametrize("text", ["", "612", "-5", "+33.5", "-1,5", "Pain", "a=b", "Menu déjeuner", "'quoted'", "1-2"])
 def test_other_texts_stay_as_they_are(text: str) -> None:
     """Plain numbers, too, negative ones included."""

@@ -90,10 +90,16 @@ def test_bars_are_ordered_and_share_the_whole() -> None:
 
 def test_many_categories_share_the_last_bar() -> None:
     """However odd the data, the page has a bounded number of bars, and they still add up."""
-    rows = bars({f"c{number:03}": Decimal(number) for number in range(1000)}, ENGLISH)
+    rows = bars({f"c{number:04}": Decimal(number) for number in range(2000)}, ENGLISH)
     assert len(rows) == MOST_BARS
-    assert rows[-1].name == f"{1000 - MOST_BARS + 1} others"
-    assert sum(Decimal(row.amount.replace(",", "").replace("€", "")) for row in rows) == sum(range(1000))
+    assert rows[-1].name == f"{2000 - MOST_BARS + 1:,} others"
+    assert sum(Decimal(row.amount.replace(",", "").replace("€", "")) for row in rows) == sum(range(2000))
+
+
+def test_a_payment_without_a_name_is_no_category() -> None:
+    """Each list has its own words for what has no name."""
+    paid = "metrics", "receipts.payments", body(payments={"": {"sum": 1.0, "count": 1}})
+    assert [row.name for row in today(moment_of(feed_of(count(1.0, 1), paid))).payments] == ["(not named)"]
 
 
 def test_the_chart_covers_whole_hours_from_the_first_minute_to_the_last_update() -> None:
