@@ -160,6 +160,12 @@ class Settings:
     events_in_flight: int = _row(
         "number", values.integer(1, 10_000_000), "50000", "Events waiting for the broker's confirm before 503."
     )
+    connections: int = _row(
+        "number",
+        values.integer(1, 1_000_000),
+        "10000",
+        "Open connections of an entrypoint process; further ones get 503. The limit of open files may allow fewer.",
+    )
     body_limit: int = _row("size", values.size(1024, 15 << 20), "10 MiB", "Largest body of a request, decompressed.")
     publish_timeout_s: float = _row("seconds", _SECONDS, "10", "How long a publish may take before 503.")
     checkpoint_s: float = _row("seconds", _SECONDS, "5", "Time between two checkpoints of the totals.")

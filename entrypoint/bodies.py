@@ -146,6 +146,16 @@ class Bodies:
         return bytes(out)
 
 
+def check_transfer(request: web.BaseRequest) -> None:
+    """Refuse a body in another transfer coding than `chunked`, which is all that was undone (RFC 9112, section 6.1).
+
+    Raises ProblemError; the connection is not used again, as somebody before us may see another end of the body.
+    """
+    coding = request.headers.get(hdrs.TRANSFER_ENCODING)
+    if coding is not None and coding.strip().lower() != "chunked":
+        raise ProblemError(UNSUPPORTED_TYPE, f"the transfer coding {coding[:100]!r} is not known here", headers=_CLOSE)
+
+
 async def _continue(request: web.BaseRequest) -> None:
     """Tell a client that waits for it to go on and send its body (RFC 9110, section 10.1.1)."""
     expectation = request.headers.get(hdrs.EXPECT)

@@ -17,6 +17,10 @@ class EntrypointConfig:
         events_max: of one request.
         body_timeout_seconds: from the end of a request's headers to the end of its body.
         idle_timeout_seconds: a connection on which no request's headers are complete for so long is closed.
+        head_timeout_seconds: from the first byte of a request to the end of its headers; where it stands behind another
+            request that is still being answered, the idle time-out bounds it.
+        unread_timeout_seconds: a client that reads nothing of a large answer for so long is given up.
+        connections_max: open connections beyond which further ones are refused.
         receiving_max_bytes: of all bodies that are not complete yet, or being taken apart.
         frames_in_flight, frame_max_bytes, pending_max_events, pending_max_bytes: see
             `broker.group_commit.GroupCommitLimits`.
@@ -34,6 +38,9 @@ class EntrypointConfig:
     events_max: int = 10_000
     body_timeout_seconds: float = 30.0
     idle_timeout_seconds: float = 75.0
+    head_timeout_seconds: float = 20.0
+    unread_timeout_seconds: float = 30.0
+    connections_max: int = 10_000
     receiving_max_bytes: int = 64 * 1024 * 1024
     frames_in_flight: int = 1
     frame_max_bytes: int = 1024 * 1024

@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 
 from broker.group_commit import GroupCommit
 from entrypoint.accepted import AcceptedWriter
-from entrypoint.bodies import GZIP_MAGIC, Bodies, Hold
+from entrypoint.bodies import GZIP_MAGIC, Bodies, Hold, check_transfer
 from entrypoint.config import EntrypointConfig
 from entrypoint.metrics import EntrypointMetrics
 from entrypoint.problems import (
@@ -104,7 +104,7 @@ class Intake:
             self._tokens.check(headers.get(hdrs.AUTHORIZATION))
         now = self._clock()
         content = request.content
-        if content.is_eof() and hdrs.CONTENT_ENCODING not in headers:
+        if content.is_eof() and hdrs.CONTENT_ENCODING not in headers and hdrs.TRANSFER_ENCODING not in headers:
             body = content.read_nowait()
             kind = _USUAL_KINDS.get(headers.get(hdrs.CONTENT_TYPE))
             if kind is BodyKind.JSON and body[:1] == b"{" and len(body) <= self._body_max_bytes:
@@ -126,6 +126,7 @@ class Intake:
 
     async def _read(self, request: web.BaseRequest, body: bytes | None, now: float, hold: Hold) -> tuple[bytes, int]:
         """All other bodies: what is still coming in, compressed, or more than one event."""
+        check_transfer(request)
         kind = _kind(request.headers.get(hdrs.CONTENT_TYPE))
         if body is None:
             content = request.content

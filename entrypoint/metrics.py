@@ -69,6 +69,10 @@ class EntrypointMetrics:
         )
         self.observe_publish = publish_seconds.labels(stream).observe
 
+    def refuse_connection(self) -> None:
+        """Count a connection that was one too many: there is no request yet that would have a route."""
+        self.requests["connection", 503] += 1
+
     def carry(self, commit: GroupCommit, connections: int) -> None:
         """Carry what was counted in plain integers over to the metrics."""
         for key, count in self.requests.items():

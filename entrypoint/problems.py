@@ -179,7 +179,12 @@ class ProblemError(TillstreamError):
             "detail": str(self),
             **self.members,
         }
-        return web.Response(status=self.type.status, body=_encode(document), content_type=CONTENT_TYPE, headers=headers)
+        response = web.Response(
+            status=self.type.status, body=_encode(document), content_type=CONTENT_TYPE, headers=headers
+        )
+        if headers.get("Connection") == "close":
+            response.force_close()  # the header alone tells the client, not the connection
+        return response
 
 
 def invalid_events(errors: Sequence[tuple[int, InvalidEventError]], more: bool = False) -> ProblemError:

@@ -15,9 +15,9 @@ from broker.group_commit import GroupCommit, GroupCommitLimits
 from broker.protocol import Broker
 from entrypoint.app import Entrypoint
 from entrypoint.config import Bound, EntrypointConfig
+from entrypoint.connections import ConnectionServer
 from entrypoint.intake import Intake
 from entrypoint.metrics import EntrypointMetrics
-from entrypoint.problems import INTERNAL, MALFORMED, ProblemError
 from entrypoint.queries import Queries, TotalsReader
 from entrypoint.tokens import Tokens
 from runtime import Probes, Tasks
@@ -29,8 +29,6 @@ log = structlog.get_logger()
 
 #: Connections that may wait to be accepted: a shop's tills all reconnect at once after a restart.
 _BACKLOG = 1024
-#: How long a connection whose body was refused is read on, so that its answer is not lost to a reset.
-_LINGER_SECONDS = 5.0
 #: How often figures are carried over where several processes show them together.
 _CARRY_SECONDS = 1.0
 
@@ -82,13 +80,7 @@ async def serve(
             tokens=tokens,
             metrics=metrics,
         )
-        server = _Server(
-            app,
-            access_log=None,
-            auto_decompress=False,  # ours is bounded
-            keepalive_timeout=config.idle_timeout_seconds,
-            lingering_time=_LINGER_SECONDS,
-        )
+        server = ConnectionServer(app, config, on_refused=metrics.refuse_connection)
         runner = web.ServerRunner(server, shutdown_timeout=config.stop_timeout_seconds)
         await runner.setup()
         async with Tasks() as tasks:
@@ -210,42 +202,3 @@ def _bound(listening: socket.socket) -> Bound:
 
 def _is_loopback(listening: socket.socket) -> bool:
     return ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
-
-
-class _Connection(web.RequestHandler):
-    """A connection whose errors below our handlers are problem documents, too, and no tracebacks in the log."""
-
-    __slots__ = ()
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Go on reading where it was paused; where it was not, aiohttp would run its parser on nothing instead.
-
-        It asks for this with every body that is read (measured: a tenth of what it takes to serve a receipt).
-        """
-        if self._reading_paused:
-            super().resume_reading(resume_parser)
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if status < 500:
-            problem = ProblemError(MALFORMED, (message or str(exc) or "not HTTP").splitlines()[0][:300])
-        else:
-            log.error("a connection failed unexpectedly", exc_info=exc)
-            problem = ProblemError(INTERNAL, "see the log")
-        if request.writer.output_size > 0:
-            raise ConnectionError("an answer has begun already")
-        response = problem.response()
-        response.force_close()
-        return response
-
-
-class _Server(web.Server):
-    """aiohttp's low-level server, with our connections."""
-
-    def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
