@@ -168,6 +168,7 @@ def entrypoint_config(settings: Settings) -> EntrypointConfig:
         processes=settings.processes,
         tokens_file=settings.tokens_file,
         open=settings.open,
+        connections_max=settings.connections,
         body_max_bytes=settings.body_limit,
         frames_in_flight=settings.frames_in_flight,
         frame_max_bytes=settings.frame_bytes,
