@@ -47,6 +47,12 @@ class Tables:
             setattr(other, name, dict(table))
         return other
 
+    @property
+    def size(self) -> int:
+        """How much is in them: equal before and after a write that only found what is there."""
+        heads = sum(head.version for head in self.heads.values())
+        return len(self.stored) + len(self.ledger) + len(self.days) + len(self.refused) + heads
+
     def insert(self, events: Sequence[StoredEvent], order: Sequence[int]) -> set[int]:
         """Insert in an order; the indexes whose id was there already."""
         taken = set()

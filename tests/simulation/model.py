@@ -61,14 +61,12 @@ class Model:
     Attributes:
         sent: everything that any client ever tried to send.
         accepted: what was answered 202.
-        foreign: lines that somebody else put into the queue, and that are no receipts.
-        published: the last word on each day, as a page would show it: (revision, sum, count, category sales).
+        published: day → the last word on it, as a page would show it.
         overshot: publications that said more than the store held at that time.
     """
 
     sent: set[Sent] = field(default_factory=set)
     accepted: set[Sent] = field(default_factory=set)
-    foreign: set[bytes] = field(default_factory=set)
     published: dict[str, dict[str, Any]] = field(default_factory=dict)
     overshot: list[str] = field(default_factory=list)
 
@@ -102,7 +100,8 @@ class Model:
         others = {item.body for item in tables.refused.values() if item.reason != "conflict"}
         lines = {line for body in taken for line in body.split(b"\n")}
         inside = {line: read(line) for line in lines}
-        assert others == {line for line, found in inside.items() if found is None}, f"rejected for no reason: {others}"
+        unreadable = {line for line, found in inside.items() if found is None}
+        assert others == unreadable, f"(iv) rejected are {others}, and ought to be {unreadable}"
         queued = {found for found in inside.values() if found is not None}
         lost = self.accepted - queued
         assert not lost, f"(i) answered 202, and never in the queue: {lost}"

@@ -23,12 +23,14 @@ Answer = Callable[..., None]
 
 _WRITES = tuple(kind for kind in STORE_CALLS if kind != "read-fails")
 _READS = ("read-fails", "slow", "crash-in-call")
-#: After so many seconds a caller gives up.
-_TIME_LIMIT = 3.0
+#: After so long a caller gives up, seconds.
+TIME_LIMIT = 3.0
 
 
 class StoreServer:
     """The store's members: a primary, and what the majority has.
+
+    A write that adds nothing may be answered before the majority has what stood in its way.
 
     Attributes:
         committed: what the majority has; the truth.
@@ -60,6 +62,7 @@ class StoreServer:
 
     def do(self, operation: Operation, answer: Answer | None = None) -> None:
         """Do a write on the primary; `answer` gets the result when a majority has it."""
+        before = self._primary.size
         result = operation(self._primary)
         if self._single or (self._world.healed and not self._log):
             if not self._single:
@@ -67,7 +70,8 @@ class StoreServer:
             if answer is not None:
                 answer(result)
             return
-        if self.careless and answer is not None:
+        nothing_new = self._primary.size == before and self._world.chance.random() < 0.5
+        if (self.careless or nothing_new) and answer is not None:
             answer(result)
             answer = None
         self._writes += 1
@@ -115,7 +119,7 @@ class SimulatedStore(MemoryStore):
         there = world.latency()
         if fault is None or fault == "slow":
             if fault == "slow":
-                there += world.chance.random() * 2 * _TIME_LIMIT  # beyond the limit it happens all the same
+                there += world.chance.random() * 2 * TIME_LIMIT  # beyond the limit it happens all the same
             world.later(there, server.do, write, partial(self._answer, reply))
             self._limit(reply, fault)
         elif fault == "crash-in-call":
@@ -140,7 +144,7 @@ class SimulatedStore(MemoryStore):
             world.loop.after(there, fail, reply, StoreError(fault))
         else:
             if fault == "slow":
-                there += world.chance.random() * 2 * _TIME_LIMIT
+                there += world.chance.random() * 2 * TIME_LIMIT
             world.loop.after(there, lambda: self._answer(reply, read(self._server.readable)))
             self._limit(reply, fault)
         return await reply
@@ -157,7 +161,7 @@ class SimulatedStore(MemoryStore):
 
     def _limit(self, reply: "asyncio.Future[Any]", fault: str | None) -> None:
         if fault == "slow" or not self._server.answers_surely:
-            self._world.loop.after(_TIME_LIMIT, fail, reply, StoreError("no answer in time"))
+            self._world.loop.after(TIME_LIMIT, fail, reply, StoreError("no answer in time"))
 
     def _answer(self, reply: "asyncio.Future[Any]", result: Any) -> None:
         self._world.loop.after(self._world.latency(), resolve, reply, result)

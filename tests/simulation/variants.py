@@ -5,6 +5,7 @@ The simulation has to catch each of them: a check that no wrong variant trips ov
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from analytics import Tally
@@ -149,6 +150,35 @@ class SkipsFramesInTheLedger(Flusher):
         await super()._announce(appended)
 
 
+class TakesUnknownOwnersForOthers(Flusher):
+    """Takes an identity whose owner cannot be read back for a duplicate."""
+
+    async def _claim(self, frames: Sequence[PreparedFrame], counted: float) -> dict[str, Owner]:
+        read = self._store.owners
+        hashes = {event.id: event.hash for frame in frames for event in frame.events}
+
+        async def owners(stream: str, ids: Sequence[str]) -> dict[str, Owner]:
+            return {id: Owner("some other", hashes[id]) for id in ids} | await read(stream, ids)
+
+        self._store.owners = owners  # type: ignore[method-assign]
+        try:
+            return await super()._claim(frames, counted)
+        finally:
+            self._store.owners = read  # type: ignore[method-assign]
+
+
+class AnnouncesWhatItFolded(Flusher):
+    """Announces the tallies of all its frames, also of those that had their entry already."""
+
+    async def _append(
+        self, frames: Sequence[PreparedFrame], tallies: Sequence[Tally], counted: float
+    ) -> list[LedgerEntry]:
+        appended = await super()._append(frames, tallies, counted)
+        if not appended:
+            return []
+        return [replace(appended[0], tally=Tally.sum(tallies)), *(replace(one, tally=Tally()) for one in appended[1:])]
+
+
 class LedgerWithoutFrameKey(Tables):
     """A ledger that takes a second entry for a frame."""
 
@@ -256,6 +286,16 @@ class ReadsThePrimary(StoreServer):
         return self._primary
 
 
+class GoesOnAfterAnotherCheckpoint(Totals):
+    """Keeps what it had merged when another process's checkpoint came first."""
+
+    async def checkpoint(self) -> bool:
+        swapped = await super().checkpoint()
+        if not swapped:
+            self._loaded = self.synced = True
+        return swapped
+
+
 #: Every wrong variant by its name.
 VARIANTS = {
     "a 202 before the confirm": Parts(commit=AnswersBeforeTheConfirm),
@@ -266,6 +306,8 @@ VARIANTS = {
     "rejecting on our own failures": Parts(flusher=RejectsOnOurFailures),
     "keeping the writer id after an error": Parts(flusher=KeepsItsWriter),
     "owners never read back": Parts(flusher=NeverReadsOwnersBack),
+    "an unknown owner taken for another": Parts(flusher=TakesUnknownOwnersForOthers),
+    "announcing more than was appended": Parts(flusher=AnnouncesWhatItFolded),
     "duplicates within a frame counted": Parts(flusher=CountsEveryCopyInAFrame),
     "deduping across frames in memory": Parts(flusher=DedupesAcrossFrames),
     "skipping b for a frame in the ledger": Parts(flusher=SkipsFramesInTheLedger),
@@ -277,6 +319,7 @@ VARIANTS = {
     "a checkpoint without compare-and-set": Parts(tables=OverwritesTheHead),
     "a checkpoint in two writes": Parts(totals=WritesTheHeadTwice),
     "trusting an ambiguous checkpoint": Parts(totals=TrustsAnAmbiguousCheckpoint),
+    "going on after another's checkpoint": Parts(totals=GoesOnAfterAnotherCheckpoint),
     "merging a read that a partial overtook": Parts(totals=MergesWhateverItReads),
     "merging over gaps": Parts(totals=MergesOverGaps),
 }
