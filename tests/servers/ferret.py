@@ -61,14 +61,17 @@ def fresh_database(server_url: str) -> str:
 class FerretServer:
     """A FerretDB of our own, in a temporary folder. All methods block; call them in a thread from async tests.
 
+    Arguments:
+        within: where its folder is made; by default where temporary files are.
+
     Attributes:
         port: stays the same over stops and starts.
         url: without a database; see `database`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, within: Path | None = None) -> None:
         self._binary = ferretdb_binary()
-        self._folder = Path(tempfile.mkdtemp(prefix="tillstream-ferretdb-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="tillstream-ferretdb-", dir=within))
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         self.url = f"mongodb://127.0.0.1:{self.port}"

@@ -131,14 +131,18 @@ class Rabbit:
 
 
 class PrivateRabbit(Rabbit):
-    """A RabbitMQ of our own, in a temporary folder. All methods block; call them in a thread from async tests."""
+    """A RabbitMQ of our own, in a temporary folder. All methods block; call them in a thread from async tests.
 
-    def __init__(self) -> None:
+    Arguments:
+        within: where its folder is made; by default where temporary files are.
+    """
+
+    def __init__(self, within: Path | None = None) -> None:
         script = _script("rabbitmq-server")
         if script is None or shutil.which("epmd") is None:
             raise RabbitMissingError("neither rabbitmq-server on PATH nor TILLSTREAM_TEST_RABBIT")
         self._script = script
-        self.folder = Path(tempfile.mkdtemp(prefix="tillstream-rabbit-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="tillstream-rabbit-", dir=within))
         self.port, self.api_port, self._epmd_port = free_port(), free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None

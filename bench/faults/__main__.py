@@ -1,0 +1,54 @@
+"""`python -m bench.faults`."""
+
+import json
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.faults.campaign import CampaignError, CampaignOptions, play
+from bench.faults.report import as_dict, failures, show
+from bench.faults.stage import StageOptions
+from bench.faults.traffic import TrafficOptions
+from runtime import configure_logging, run
+from tests.servers.ferret import FerretMissingError
+from tests.servers.rabbit import RabbitMissingError
+
+
+def command(
+    minutes: Annotated[float, typer.Option(help="Of traffic with faults; a minute or two come on top.", min=0.1)] = 15,
+    seed: Annotated[int | None, typer.Option(help="Of traffic and faults; any, and said, by default.")] = None,
+    rate: Annotated[float, typer.Option(help="Receipts a second.", min=1)] = 80,
+    disks: Annotated[bool, typer.Option(help="Put the servers on small disks that can be filled (as root).")] = True,
+    to: Annotated[Path | None, typer.Option("--json", help="Write the report there, too.")] = None,
+) -> None:
+    """Break things for some minutes; ends with 1 unless nothing was lost and nothing counted twice."""
+    configure_logging("error")
+    chosen = random.SystemRandom().randrange(1_000_000) if seed is None else seed
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"[{time.monotonic() - began:6.0f} s] {text}", file=sys.stderr, flush=True)
+
+    say(f"seed {chosen}")
+    options = CampaignOptions(
+        seed=chosen, seconds=minutes * 60, traffic=TrafficOptions(rate=rate), stage=StageOptions(disks=disks)
+    )
+    try:
+        outcome = run(play(options, say))
+    except (CampaignError, RabbitMissingError, FerretMissingError) as exc:
+        sys.exit(f"error: {exc}")
+    show(outcome)
+    report = json.dumps(as_dict(outcome), indent=2)
+    print(report)
+    if to is not None:
+        to.write_text(report + "\n")
+    if failures(outcome):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(command)

@@ -1,0 +1,177 @@
+"""What a campaign is played on: RabbitMQ, FerretDB, our processes, and a proxy on each link between them."""
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from bench.faults.disk import NoDiskError, SmallDisk
+from bench.faults.parts import Part
+from bench.faults.plan import Cast
+from bench.servers import ROOT
+from tests.servers.cut import CutProxy
+from tests.servers.ferret import FerretServer
+from tests.servers.rabbit import PrivateRabbit
+from tests.support import free_port
+
+#: Room for what a campaign of half an hour stores; memory is used for what is written only.
+_DISK_BYTES = 3 * 1024**3
+_AUDIT_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageOptions:
+    """How many of each, and what their settings are.
+
+    Attributes:
+        disks: put the servers' data on small disks of their own, which can be filled.
+        work_max_bytes: limit of the work queue: small enough to be reached.
+        settings: further `TILLSTREAM_*` settings, without that prefix.
+    """
+
+    entrypoints: int = 2
+    workers: int = 3
+    totals: int = 2
+    disks: bool = True
+    work_max_bytes: int = 2 * 1024**2
+    settings: dict[str, str] = field(default_factory=lambda: {"CHECKPOINT_S": "2"})
+
+
+@dataclass(slots=True)
+class Stage:
+    """Everything that runs.
+
+    Attributes:
+        broker_url, store_url: past the proxies.
+        urls: of the entrypoints.
+        parts: process name → process.
+        links: such as `worker-1 to store` → its proxy.
+        store_disk, broker_disk: None where none can be mounted; `no_disk` says why.
+    """
+
+    rabbit: PrivateRabbit
+    ferret: FerretServer
+    broker_url: str
+    store_url: str
+    folder: Path
+    urls: list[str] = field(default_factory=list)
+    parts: dict[str, Part] = field(default_factory=dict)
+    links: dict[str, CutProxy] = field(default_factory=dict)
+    store_disk: SmallDisk | None = None
+    broker_disk: SmallDisk | None = None
+    no_disk: str = ""
+
+    @property
+    def cast(self) -> Cast:
+        """What can be hit."""
+        return Cast(processes=sorted(self.parts), links=sorted(self.links))
+
+    @property
+    def workers(self) -> list[Part]:
+        """The workers among the processes."""
+        return [part for name, part in self.parts.items() if name.startswith("worker")]
+
+    async def tillstream(self, *arguments: str) -> tuple[int, str]:
+        """Run a command beside the processes, past the proxies: exit code, and what it printed."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("TILLSTREAM_")}
+        urls = {"TILLSTREAM_BROKER": self.broker_url, "TILLSTREAM_STORE": self.store_url}
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "cli.main", *arguments, cwd=ROOT, env={**clean, **urls},
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        async with asyncio.timeout(_AUDIT_SECONDS):
+            printed, _ = await child.communicate()
+        assert child.returncode is not None
+        return child.returncode, printed.decode()
+
+
+@asynccontextmanager
+async def staged(options: StageOptions) -> AsyncIterator[Stage]:
+    """Start servers and processes; end them all afterwards.
+
+    Raises RabbitMissingError and FerretMissingError where there are none.
+    """
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tillstream-faults-")))
+        disks, no_disk = _disks(stack) if options.disks else ([None, None], "not asked for")
+        broker_disk, store_disk = disks
+        rabbit = PrivateRabbit(broker_disk.folder if broker_disk else None)
+        stack.callback(rabbit.close)
+        ferret = FerretServer(store_disk.folder if store_disk else None)
+        stack.callback(ferret.close)
+        await asyncio.gather(asyncio.to_thread(rabbit.start), asyncio.to_thread(ferret.start))
+        stage = Stage(
+            rabbit=rabbit,
+            ferret=ferret,
+            broker_url=await asyncio.to_thread(rabbit.vhost),
+            store_url=ferret.database(),
+            folder=folder,
+            store_disk=store_disk,
+            broker_disk=broker_disk,
+            no_disk=no_disk,
+        )
+        await _fill(stage, options, stack)
+        yield stage
+
+
+def _disks(stack: AsyncExitStack) -> tuple[list[SmallDisk | None], str]:
+    found: list[SmallDisk | None] = []
+    try:
+        for _ in range(2):
+            disk = SmallDisk(_DISK_BYTES)
+            stack.callback(disk.close)
+            found.append(disk)
+    except NoDiskError as exc:
+        return [None, None], str(exc)
+    return found, ""
+
+
+async def _fill(stage: Stage, options: StageOptions, stack: AsyncExitStack) -> None:
+    """Start the processes, each on proxies of its own."""
+    common = {
+        "WORK_MAX_BYTES": str(options.work_max_bytes),
+        "WORKER_PROBES_PORT": "0",
+        "TOTALS_PROBES_PORT": "0",
+        **options.settings,
+    }
+    roles = {"entrypoint": options.entrypoints, "worker": options.workers, "totals": options.totals}
+    for role, count in roles.items():
+        for number in range(1, count + 1):
+            name = f"{role}-{number}"
+            urls = {}
+            for variable, server, url in (("BROKER", "broker", stage.broker_url), ("STORE", "store", stage.store_url)):
+                proxy = await stack.enter_async_context(CutProxy(urlsplit(url).port or 0))
+                stage.links[f"{name} to {server}"] = proxy
+                urls[variable] = _through(url, proxy.port)
+            arguments: tuple[str, ...] = (role,)
+            if role == "entrypoint":
+                port = free_port()
+                arguments = (role, "--port", str(port))
+                stage.urls.append(f"http://127.0.0.1:{port}")
+            environ = {f"TILLSTREAM_{key}": value for key, value in {**common, **urls}.items()}
+            part = Part(name, arguments, environ, stage.folder / f"{name}.log")
+            stage.parts[name] = part
+            part.start()
+            stack.callback(part.discard)
+            watching = asyncio.create_task(part.supervise(), name=f"supervise {name}")
+            stack.push_async_callback(_end, watching)
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _through(url: str, port: int) -> str:
+    parts = urlsplit(url)
+    user = (
+        f"{quote(unquote(parts.username), safe='')}:{quote(unquote(parts.password or ''), safe='')}@"
+        if parts.username
+        else ""
+    )
+    return parts._replace(netloc=f"{user}127.0.0.1:{port}").geturl()
