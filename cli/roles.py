@@ -76,7 +76,7 @@ async def opened(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Parts
             settings.data.mkdir(parents=True, exist_ok=True)
     stream = stream_of(settings)
     topology = receipts_topology(work_max_bytes=settings.work_max_bytes, delivery_limit=settings.delivery_limit)
-    store = await stores.connect(settings.store)
+    store = await stores.connect(settings.store, [stream])
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
         await _unless(stop, _until_it_answers(lambda: store.prepare(stream.name, stream.key_names)))

@@ -1,7 +1,7 @@
 """The engine room: what both engines, the entrypoint's queries and the audit share. It knows broker and store.
 
 - `engine.prepare`: reading a frame before anything is written
-- `engine.flush`: claims, ledger entries, partials
+- `engine.flush`: claims, ledger entries, partials; `engine.contents`: repetition or conflict, across releases
 - `engine.partials`: partials on the wire
 - `engine.totals`: merging the ledger, checkpoints
 - `engine.queries`: totals as of a request

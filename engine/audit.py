@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from analytics.tally import DayTally, Tally
+from engine.contents import comparable
 from engine.totals import Totals
 from store.protocol import Store
 from streams.base import Stream
@@ -143,6 +144,8 @@ async def _fold_events(store: Store, stream: Stream, ledger: _Ledger, report: Au
             report.differ(f"event {stored.id} cannot be read: {exc}")
             continue
         for name in ("id", "hash", "day"):
+            if name == "hash" and not comparable(event.hash, stored.hash):
+                continue  # another release stored it; the content is in the fold below
             if getattr(event, name) != getattr(stored, name):
                 report.differ(f"event {stored.id}: {name} is {getattr(stored, name)}, its content says otherwise")
         if stored.frame not in ledger.expected:

@@ -16,6 +16,7 @@ from analytics.tally import Tally
 from broker.errors import BrokerError
 from broker.exchanges import REJECTED
 from broker.protocol import Broker, Message
+from engine.contents import owners_now
 from engine.partials import Partial, partial_message, worker_name
 from engine.prepare import PreparedFrame, rejected
 from store.errors import StoreError
@@ -139,7 +140,8 @@ class Flusher:
             missing = set(unknown) - owners.keys()
             if missing:
                 raise StoreError(f"an identity is taken and has no owner: {min(missing)}")
-            claimed.update(owners)
+            sent = {event.id: event for _, event in origins}
+            claimed.update(await owners_now(self._store, self._stream, owners, sent))
         return claimed
 
     def _sort_out(self, frames: Sequence[PreparedFrame], owners: dict[str, Owner], counted: float) -> _Sorted:

@@ -11,6 +11,7 @@ from typing import Any
 
 from broker.frames import Frame
 from broker.protocol import Broker, Message
+from engine.contents import owners_now
 from store.protocol import Rejected, RejectedQuery, RejectedStep, Store
 from streams.base import Stream
 from streams.errors import InvalidEventError, TillstreamError
@@ -67,7 +68,8 @@ async def obstacle(store: Store, stream: Stream, item: Rejected) -> str | None:
         return f"it can still not be read: {exc}"
     except Exception as exc:  # noqa: BLE001 - a defect of ours is one of the reasons for which lines are rejected
         return f"it can still not be read, by a defect of ours: {exc!r}"
-    owner = (await store.owners(stream.name, [event.id])).get(event.id)
+    owners = await store.owners(stream.name, [event.id])
+    owner = (await owners_now(store, stream, owners, {event.id: event})).get(event.id)
     if owner is not None and owner.hash != event.hash:
         return f"{event.id} is stored with other content, by frame {owner.frame}, and the first one wins"
     return None

@@ -12,6 +12,8 @@
 `connect` is the one way in.
 """
 
+from collections.abc import Iterable
+
 from store.errors import StoreDataError, StoreError, StoreUnavailableError
 from store.protocol import (
     EncodedEvent,
@@ -25,6 +27,7 @@ from store.protocol import (
     Store,
     StoredEvent,
 )
+from streams.base import Stream
 from streams.errors import ConfigurationError
 
 __all__ = [
@@ -45,11 +48,13 @@ __all__ = [
 ]
 
 
-async def connect(url: str) -> Store:
+async def connect(url: str, streams: Iterable[Stream] = ()) -> Store:
     """Open the store that a URL names; close it with `Store.close`.
 
     Arguments:
         url: `mongodb://[user:password@]host[:port]/database`, `mongodb+srv://…`, or `sqlite:PATH` (made if need be).
+        streams: those whose events an earlier release may have stored with less than this one does; they say what is
+            not there.
 
     Returns before a MongoDB server has answered: its first call, such as `prepare` or `ping`, shows whether it does.
 
@@ -61,7 +66,7 @@ async def connect(url: str) -> Store:
     if scheme in ("mongodb", "mongodb+srv"):
         from store.mongo import MongoStore  # noqa: PLC0415 - the embedded store works without Motor's weight
 
-        return MongoStore.open(url)
+        return MongoStore.open(url, streams)
     if scheme == "sqlite" and rest:
         from store.embedded import EmbeddedStore  # noqa: PLC0415 - as above, the other way round
 

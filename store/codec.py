@@ -6,10 +6,19 @@ from analytics import DayTally, NewerFormatError, Tally, decode_day, decode_tall
 from store.errors import StoreDataError
 from store.protocol import Head
 
+#: Version of a head's form. Days and ledger entries hold tallies, which have a version of their own.
+HEAD_VERSION = 1
 
-class _HeadState(msgspec.Struct):
+
+class _Version(msgspec.Struct):
+    v: int = 1
+
+
+class _HeadState(msgspec.Struct, kw_only=True):
     """A head's maps; their keys may hold anything, so they are never field names of a document."""
 
+    #: missing in the heads of the first release
+    v: int = 1
     offsets: dict[str, int]
     days: dict[str, str]
     seconds: dict[int, list[int]]
@@ -17,30 +26,41 @@ class _HeadState(msgspec.Struct):
 
 _encoder = msgspec.json.Encoder()
 _head_decoder = msgspec.json.Decoder(_HeadState)
+_version_decoder = msgspec.json.Decoder(_Version)
 
 
 def head_to_text(head: Head) -> str:
     """A head's maps as JSON."""
     seconds = {second: list(row) for second, row in head.seconds.items()}
-    return _encoder.encode(_HeadState(dict(head.offsets), dict(head.days), seconds)).decode()
+    state = _HeadState(v=HEAD_VERSION, offsets=dict(head.offsets), days=dict(head.days), seconds=seconds)
+    return _encoder.encode(state).decode()
 
 
 def head_from_text(stream: str, version: int, text: str) -> Head:
-    """Read what `head_to_text` wrote. Raises StoreDataError."""
+    """Read what `head_to_text` wrote. Raises StoreDataError, for one of a newer release, too."""
     try:
+        form = _version_decoder.decode(text).v
+        if form > HEAD_VERSION:
+            raise StoreDataError(
+                f"checkpoint {version} of {stream} has format {form} and needs a newer release; "
+                f"this one knows {HEAD_VERSION}"
+            )
         state = _head_decoder.decode(text)
     except msgspec.MsgspecError as exc:
         raise StoreDataError(f"checkpoint {version} of {stream} cannot be read: {exc}") from exc
     return Head(stream=stream, version=version, offsets=state.offsets, days=state.days, seconds=state.seconds)
 
 
-def tally_from_text(frame: str, text: str | None) -> Tally | None:
-    """Read the tally of a frame's ledger entry, None where it was dropped. Raises StoreDataError."""
+def tally_from_text(frame: str, text: str | None, *, lenient: bool = False) -> Tally | None:
+    """Read the tally of a frame's ledger entry, None where it was dropped; if lenient, where it is of a newer release,
+    too. Raises StoreDataError."""
     if text is None:
         return None
     try:
         return decode_tally(text)
     except (NewerFormatError, msgspec.MsgspecError) as exc:
+        if lenient and isinstance(exc, NewerFormatError):
+            return None
         raise StoreDataError(f"the ledger entry of frame {frame} cannot be read: {exc}") from exc
 
 

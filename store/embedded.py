@@ -208,7 +208,7 @@ class EmbeddedStore:
 
         def work(connection: sqlite3.Connection) -> LedgerEntry | None:
             row = connection.execute(f"{_ENTRIES} WHERE frame = ? AND stream = ?", (frame, stream)).fetchone()
-            return None if row is None else _entry(row)
+            return None if row is None else _entry(row, lenient=True)
 
         return await self._reader.run(work)
 
@@ -379,9 +379,10 @@ class EmbeddedStore:
         await self._reader.close()
 
 
-def _entry(row: Sequence[Any]) -> LedgerEntry:
-    frame, stream, writer, seq, tally, at, _ = row
-    return LedgerEntry(frame=frame, stream=stream, writer=writer, seq=seq, tally=tally_from_text(frame, tally), at=at)
+def _entry(row: Sequence[Any], *, lenient: bool = False) -> LedgerEntry:
+    frame, stream, writer, seq, text, at, _ = row
+    tally = tally_from_text(frame, text, lenient=lenient)
+    return LedgerEntry(frame=frame, stream=stream, writer=writer, seq=seq, tally=tally, at=at)
 
 
 def _ledger_page(stream: str, after: int, connection: sqlite3.Connection) -> list[tuple[int, LedgerEntry]]:

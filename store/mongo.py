@@ -12,7 +12,8 @@ page (`store.mongo_lists`), how a checkpoint moves on (`store.mongo_checkpoints`
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -56,7 +57,7 @@ from store.protocol import (
     RejectedStep,
     StoredEvent,
 )
-from streams.base import Event
+from streams.base import Event, Stream
 
 log = structlog.get_logger()
 
@@ -82,17 +83,20 @@ class MongoStore:
     has; every call has a time limit.
     """
 
-    def __init__(self, client: AsyncIOMotorClient[dict[str, Any]], database: str) -> None:
+    def __init__(
+        self, client: AsyncIOMotorClient[dict[str, Any]], database: str, streams: Iterable[Stream] = ()
+    ) -> None:
         self._client = client
+        self._streams = {stream.name: stream for stream in streams}
         self._database = client[database]
         self._checkpoints = MongoCheckpoints(self._database)
         self._rejected = MongoRejected(self._database)
         self._scans_filters: bool | None = None
 
     @classmethod
-    def open(cls, url: str) -> "MongoStore":
+    def open(cls, url: str, streams: Iterable[Stream] = ()) -> "MongoStore":
         """A store for a URL; it connects at its first call. Raises ConfigurationError."""
-        return cls(*open_client(url))
+        return cls(*open_client(url), streams)
 
     def _collection(self, name: str) -> Collection:
         return collection(self._database, name)
@@ -190,18 +194,22 @@ class MongoStore:
         """One stored event."""
         with translated(f"read an event of {stream}"):
             found = await self._collection(stream).find_one({"_id": id})
-        return None if found is None else stored_event(found)
+        return None if found is None else self._read(stream)(found)
 
     async def events(self, stream: str, query: EventQuery) -> list[StoredEvent]:
         """A page of stored events."""
         with translated(f"list events of {stream}"):
-            found = await event_page(self._collection(stream), query, at_once=await self._scans())
-        return [stored_event(one) for one in found]
+            at_once = await self._scans()
+            return await event_page(self._collection(stream), query, self._read(stream), at_once=at_once)
 
     async def scan_events(self, stream: str) -> AsyncIterator[StoredEvent]:
         """All stored events, in no order."""
+        read = self._read(stream)
         async for document in self._scan(stream, {}):
-            yield stored_event(document)
+            yield read(document)
+
+    def _read(self, stream: str) -> Callable[[Mapping[str, Any]], StoredEvent]:
+        return partial(stored_event, stream=self._streams.get(stream))
 
     # Ledger
 
@@ -225,7 +233,7 @@ class MongoStore:
         """The ledger entry of a frame."""
         with translated("read a ledger entry"):
             found = await self._collection(LEDGER).find_one({"_id": frame})
-        return None if found is None or found["stream"] != stream else ledger_entry(found)
+        return None if found is None or found["stream"] != stream else ledger_entry(found, lenient=True)
 
     async def ledger_after(
         self, stream: str, offsets: Mapping[str, int], *, limit: int = LEDGER_LIMIT

@@ -4,15 +4,18 @@ The place of the last item of the page before cuts what is behind it into stretc
 same day, earlier that day, the days before). Each is one range of an index, read backwards until the page is full; one
 condition for all of them would make MongoDB read its way to the place again for every page. A server that reads all of
 a collection whatever it is asked (`at_once`) gets just that one condition.
+
+An event that an earlier release stored without a time comes last of its day, where MongoDB sorts what is not there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from motor.motor_asyncio import AsyncIOMotorCursor
 from pymongo import DESCENDING
 
 from store.mongo_client import Collection
-from store.protocol import EventQuery, RejectedQuery
+from store.protocol import EventQuery, RejectedQuery, StoredEvent
 
 #: The orders of lists, each from last to first; the ends of their indexes.
 EVENT_ORDER = ("day", "time", "_id")
@@ -20,22 +23,67 @@ REJECTED_ORDER = ("first_seen", "_id")
 _Conditions = dict[str, Any]
 
 
-async def event_page(events: Collection, query: EventQuery, *, at_once: bool) -> list[dict[str, Any]]:
-    """Documents of a page of events. Raises what the driver raises."""
+async def event_page(
+    events: Collection, query: EventQuery, read: Callable[[Mapping[str, Any]], StoredEvent], *, at_once: bool
+) -> list[StoredEvent]:
+    """A page of events. Raises what the driver raises.
+
+    Arguments:
+        read: an event of its document.
+    """
     asked: _Conditions = dict(query.keys)
     if query.day is not None:
         asked["day"] = query.day
+    said: _Conditions = {}
     if query.category is not None:
-        asked["categories"] = query.category
+        said["categories"] = query.category
     if amount := _range(query.at_least, query.at_most, "$lte"):
-        asked["amount"] = amount
+        said["amount"] = amount
+    if said:  # where the document does not say, its body does
+        asked["$or"] = [said, {"time": None}]
     stretches: list[_Conditions] = [{}]
     if query.after is not None:
         place = await events.find_one({"_id": query.after}, dict.fromkeys(EVENT_ORDER, True))
-        stretches = _behind(place, EVENT_ORDER)
+        stretches = _behind_event(place)
         if place and query.day is not None:  # a stretch of other days would be read in vain
             stretches = stretches[:-1] if query.day == place["day"] else stretches[-1:]
-    return await _page(events, asked, _joined(stretches) if at_once else stretches, EVENT_ORDER, query.limit)
+    if at_once:
+        stretches = _joined(stretches)
+    if not said:
+        return [read(one) for one in await _page(events, asked, stretches, EVENT_ORDER, query.limit)]
+    return await _sifted_page(events, asked, stretches, query, read)
+
+
+async def _sifted_page(
+    events: Collection,
+    asked: _Conditions,
+    stretches: Sequence[_Conditions],
+    query: EventQuery,
+    read: Callable[[Mapping[str, Any]], StoredEvent],
+) -> list[StoredEvent]:
+    """A page of the events that meet the query once they are read."""
+    found: list[StoredEvent] = []
+    for stretch in stretches:
+        cursor = _sorted(events, asked, stretch, EVENT_ORDER).batch_size(max(2, query.limit))  # 1 would end it there
+        try:
+            async for document in cursor:
+                event = read(document)
+                if _meets(event, query):
+                    found.append(event)
+                if len(found) == query.limit:
+                    return found
+        finally:
+            await cursor.close()
+    return found
+
+
+def _meets(event: StoredEvent, query: EventQuery) -> bool:
+    """Whether an event is one of those asked for, by what it comes to and what it is of."""
+    return (
+        (query.category is None or query.category in event.categories)
+        and (query.at_least is None or event.amount >= query.at_least)
+        and (query.at_most is None or event.amount <= query.at_most)
+    )
 
 
 async def rejected_page(
@@ -68,6 +116,16 @@ def _behind(place: _Conditions | None, order: Sequence[str]) -> list[_Conditions
     ]
 
 
+def _behind_event(place: _Conditions | None) -> list[_Conditions]:
+    """The stretches behind an event: those of `_behind`, and what has no time before the days before."""
+    if place is None:
+        return []
+    first, earlier, before = _behind({"time": None, **place}, EVENT_ORDER)
+    if "time" not in place:
+        return [first, before]
+    return [first, earlier, {"day": place["day"], "time": None}, before]
+
+
 def _joined(stretches: list[_Conditions]) -> list[_Conditions]:
     return [{"$or": stretches}] if len(stretches) > 1 else stretches
 
@@ -75,10 +133,15 @@ def _joined(stretches: list[_Conditions]) -> list[_Conditions]:
 async def _page(
     items: Collection, asked: _Conditions, stretches: Sequence[_Conditions], order: Sequence[str], limit: int
 ) -> list[dict[str, Any]]:
-    sort = [(name, DESCENDING) for name in order]
     found: list[dict[str, Any]] = []
     for stretch in stretches:
         if len(found) < limit:  # to ask for a limit of 0 is to ask for all
-            cursor = items.find({"$and": [asked, stretch]} if stretch else asked).sort(sort)
-            found += await cursor.limit(limit - len(found)).to_list(None)
+            found += await _sorted(items, asked, stretch, order).limit(limit - len(found)).to_list(None)
     return found
+
+
+def _sorted(
+    items: Collection, asked: _Conditions, stretch: _Conditions, order: Sequence[str]
+) -> AsyncIOMotorCursor[dict[str, Any]]:
+    found = items.find({"$and": [asked, stretch]} if stretch else asked)
+    return found.sort([(name, DESCENDING) for name in order])

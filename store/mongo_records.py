@@ -4,6 +4,7 @@ An event is encoded to BSON once, when it is encoded; inserting it only appends 
 ledger's tallies, a day's totals and a head's maps are JSON in one string each: their keys may hold dots and dollars.
 """
 
+import contextlib
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from bson.raw_bson import RawBSONDocument
 from analytics import encode_tally
 from store.codec import head_to_text, tally_from_text
 from store.protocol import Head, LedgerEntry, Rejected, RejectedStep, StoredEvent
-from streams.base import Event
+from streams.base import Event, Stream
+from streams.errors import InvalidEventError
 
 #: Names at the top of an event's document that a stream's key must not have.
 RESERVED_NAMES = frozenset(
@@ -103,13 +105,20 @@ def _too_deep(event: Event) -> bool:
     return False
 
 
-def stored_event(document: Mapping[str, Any]) -> StoredEvent:
-    """Read an event's document."""
+def stored_event(document: Mapping[str, Any], stream: Stream | None = None) -> StoredEvent:
+    """Read an event's document.
+
+    Arguments:
+        stream: reads what the document of an earlier release lacks from its body; without it, and where the body
+            cannot be read, the time is that of reception, and there is no amount and no category.
+    """
     if "event" in document:
         body = _json.encode(document["event"])
     else:
         raw = document["raw"]
         body = raw.encode() if isinstance(raw, str) else bytes(raw)
+    if "time" not in document:
+        document = {**document, **_added(document, body, stream)}
     return StoredEvent(
         id=document["_id"],
         frame=document["frame"],
@@ -125,6 +134,15 @@ def stored_event(document: Mapping[str, Any]) -> StoredEvent:
     )
 
 
+def _added(document: Mapping[str, Any], body: bytes, stream: Stream | None) -> dict[str, Any]:
+    """The fields that releases have added to events since there are any."""
+    if stream is not None:
+        with contextlib.suppress(InvalidEventError):
+            event = stream.parse(body)
+            return {"time": event.time, "amount": event.amount, "categories": event.categories}
+    return {"time": document["received"], "amount": 0, "categories": ()}
+
+
 def ledger_document(entry: LedgerEntry) -> dict[str, Any]:
     """A ledger entry as a document; `kept` says that its tally is there, for the index that finds old ones."""
     return {
@@ -138,14 +156,14 @@ def ledger_document(entry: LedgerEntry) -> dict[str, Any]:
     }
 
 
-def ledger_entry(document: Mapping[str, Any]) -> LedgerEntry:
-    """Read a ledger entry. Raises StoreDataError for a tally that this release cannot read."""
+def ledger_entry(document: Mapping[str, Any], *, lenient: bool = False) -> LedgerEntry:
+    """Read a ledger entry. Raises StoreDataError for a tally that this release cannot read (as `tally_from_text`)."""
     return LedgerEntry(
         frame=document["_id"],
         stream=document["stream"],
         writer=document["writer"],
         seq=int(document["seq"]),
-        tally=tally_from_text(document["_id"], document["tally"]),
+        tally=tally_from_text(document["_id"], document["tally"], lenient=lenient),
         at=document["at"],
     )
 

@@ -234,7 +234,8 @@ class Store(Protocol):
         """
 
     async def entry(self, stream: str, frame: str) -> LedgerEntry | None:
-        """The ledger entry of a frame."""
+        """The ledger entry of a frame; without its tally, if a newer release wrote that: who and where is enough to
+        know that the frame was counted."""
 
     async def ledger_after(
         self, stream: str, offsets: Mapping[str, int], *, limit: int = LEDGER_LIMIT

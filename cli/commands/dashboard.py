@@ -70,7 +70,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Store]:
     """The store, closed at the end. One that does not answer keeps no page from being live: it is asked later."""
     if settings.store.startswith("sqlite:"):
         settings.data.mkdir(parents=True, exist_ok=True)
-    store = await stores.connect(settings.store)
+    store = await stores.connect(settings.store, [stream_of(settings)])
     try:
         yield store
     finally:

@@ -31,11 +31,15 @@ class Process:
         arguments: the command line after `tillstream`.
         environ: its `TILLSTREAM_*` variables.
         log: file that its standard error goes to.
+        root: the release's folder: where its packages are.
+        program: what Python runs with the arguments.
     """
 
     arguments: tuple[str, ...]
     environ: Mapping[str, str]
     log: Path
+    root: Path = ROOT
+    program: tuple[str, ...] = ("-m", "cli.main")
     _child: asyncio.subprocess.Process | None = field(default=None, init=False)
 
     async def start(self, until: str) -> None:
@@ -45,10 +49,9 @@ class Process:
         with self.log.open("ab") as log:
             self._child = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-m",
-                "cli.main",
+                *self.program,
                 *self.arguments,
-                cwd=ROOT,
+                cwd=self.root,
                 env={**environ, **self.environ, "TILLSTREAM_LOG_FORMAT": "json"},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
@@ -132,22 +135,21 @@ class System:
     async def start(self, *names: str) -> None:
         """Start processes, all by default, and wait until they work."""
         ready = {"up": "receipts go to", "entrypoint": "receipts go to"}
-        await asyncio.gather(
-            *(self.processes[name].start(ready.get(name, "started")) for name in names or self.processes)
-        )
+        chosen = {name: self.processes[name] for name in names or self.processes}
+        await asyncio.gather(*(one.start(ready.get(one.arguments[0], "started")) for one in chosen.values()))
 
-    async def get(self, path: str) -> Any:
-        """The JSON that the entrypoint answers to a GET; AssertionError if it is no 200."""
-        async with aiohttp.ClientSession() as session, session.get(self.url + path) as response:
+    async def get(self, path: str, url: str = "") -> Any:
+        """The JSON that the entrypoint (or another at `url`) answers to a GET; AssertionError if it is no 200."""
+        async with aiohttp.ClientSession() as session, session.get((url or self.url) + path) as response:
             body = await response.read()
             assert response.status == 200, body
             return json.loads(body)
 
-    async def run(self, *arguments: str) -> tuple[int, str]:
-        """Run a `tillstream` command to its end: exit code, and what it printed."""
+    async def run(self, *arguments: str, root: Path = ROOT) -> tuple[int, str]:
+        """Run a `tillstream` command of the release in `root` to its end: exit code, and what it printed."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("TILLSTREAM_")}
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cli.main", *arguments, cwd=ROOT, env={**environ, **self.environ},
+            sys.executable, "-m", "cli.main", *arguments, cwd=root, env={**environ, **self.environ},
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         async with asyncio.timeout(120):
@@ -169,10 +171,11 @@ class System:
 
 
 @asynccontextmanager
-async def running(system: System) -> AsyncIterator[System]:
-    """Start a system; end whatever of it still runs afterwards, and show its logs if the test failed."""
+async def running(system: System, *names: str) -> AsyncIterator[System]:
+    """Start a system, or processes of it; end whatever of it still runs afterwards, and show its logs if the test
+    failed."""
     try:
-        await system.start()
+        await system.start(*names)
         yield system
     except BaseException:
         for name, process in system.processes.items():
