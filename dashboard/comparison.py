@@ -94,7 +94,7 @@ def _whole(
     of_read: Callable[[DayTotals], Mapping[str, Amount]],
 ) -> Mapping[str, Amount] | None:
     """Until everything was heard at once, what was read from the store fills the gaps: a minute only grows, so that
-    of two figures the larger is the newer."""
+    of two figures the larger is the newer. Where it is too old for that, the minutes come to less than the day."""
     snapshot = moment.snapshot
     if snapshot.count is None:
         return None
@@ -107,11 +107,15 @@ def _whole(
     read = moment.past.days.get(snapshot.count.day)
     if read is None:
         return None
-    merged = dict(of_read(read))
-    for minute, amount in heard.items():
-        if minute not in merged or amount.count >= merged[minute].count:
-            merged[minute] = amount
-    return merged
+    own = _newer(read.minutes, tables.own if tables else {})
+    if sum(row.count for row in own.values()) < snapshot.count.count:
+        return None
+    return _newer(of_read(read), heard)
+
+
+def _newer(read: Mapping[str, Amount], heard: Mapping[str, Amount]) -> Mapping[str, Amount]:
+    newer = {minute: row for minute, row in heard.items() if minute not in read or row.count >= read[minute].count}
+    return {**read, **newer}
 
 
 def minutes_before(moment: Moment, ago: int) -> Mapping[str, Amount] | None:

@@ -66,7 +66,8 @@ NOTHING_READ = Past()
 
 
 class History:
-    """Reads the current day once, and the days that it is compared with now and then. `latest` may be read anywhere."""
+    """Reads the current day at first and when messages were missed, and the days that it is compared with now and
+    then. `latest` may be read anywhere."""
 
     def __init__(self, store: Store, stream: Stream, feed: Feed) -> None:
         self._store = store
@@ -77,9 +78,12 @@ class History:
     async def keep(self) -> None:
         """Read, and read again, until cancelled. A store that does not answer is asked again later; what was read
         before stays."""
-        backoff, attempt, read_day, due = Backoff(cap_s=30.0), 0, "", 0.0
+        backoff, attempt, read_day, due, whole = Backoff(cap_s=30.0), 0, "", 0.0, False
         while True:
             day, now = self._feed.latest.day, self._feed.clock()
+            before, whole = whole, day is not None and _heard_whole(self._feed, day)
+            if before and not whole:  # messages were missed: the store knows what they said
+                due = now
             if day is not None and (day != read_day or now >= due):
                 again, read_day = day == read_day, day
                 try:

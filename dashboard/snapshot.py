@@ -8,6 +8,8 @@ from dashboard.messages import Amount, Categories, Count, Delay, Engine, Minutes
 
 #: Parts that the page shows: silence of any of them is trouble.
 SHOWN = ("count", "categories", "rate", "minutes")
+#: The engine says once a second which minutes changed: from two of its messages so far apart one was missed.
+MISSED_AFTER_SECONDS = 1.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,10 +19,12 @@ class MinuteTables:
     Attributes:
         received, own: `HH:MM` → amount; see `dashboard.messages.Minutes`.
         complete: a full set was heard, and no message after it was missed as far as we know; the engine repeats the
-            full set once a minute, so this becomes true within a minute of subscribing.
+            full set once a minute, so this becomes true within a minute of subscribing, or of a lost connection.
+        as_of: of the last message, epoch seconds.
     """
 
     day: str
+    as_of: float = 0.0
     received: Mapping[str, Amount] = field(default_factory=dict)
     own: Mapping[str, Amount] = field(default_factory=dict)
     complete: bool = False
@@ -31,12 +35,14 @@ class MinuteTables:
             received, own = dict(news.received), dict(news.own)
         else:
             received, own = {**self.received, **news.received}, {**self.own, **news.own}
+        missed = news.as_of - self.as_of > MISSED_AFTER_SECONDS
         return MinuteTables(
             day=news.day,
+            as_of=news.as_of,
             received=MappingProxyType(received),
             own=MappingProxyType(own),
             # A new day starts with nothing, so its first changes are all there is.
-            complete=news.complete or self.complete,
+            complete=news.complete or (self.complete and not missed),
         )
 
 

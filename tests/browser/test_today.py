@@ -248,7 +248,7 @@ async def test_the_next_day_begins_at_nothing(browser: Browser, dashboard: Dashb
     await expect(page.locator("header")).to_contain_text("Sunday 22 November 2026")
     await expect(page.locator("#notice")).to_contain_text("No receipts yet: POST one to http://127.0.0.1:3000/receipt")
     await expect(page.locator(".categories")).to_contain_text("Nothing sold yet.")
-    assert await bars(page) == {}
+    await eventually(lambda: bars_are(page, {}), timeout=2)
 
 
 async def test_silence_is_said_and_news_end_it(browser: Browser, dashboard: Dashboard, publisher: Publisher) -> None:

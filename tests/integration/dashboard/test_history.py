@@ -17,7 +17,7 @@ from store.protocol import Store
 from streams import ReceiptStream
 from tests.support import eventually
 from tests.unit.dashboard.days import keep_day
-from tests.unit.dashboard.said import Clock, count, feed_of, minutes
+from tests.unit.dashboard.said import Clock, body, count, feed_of, minutes
 
 DAY, BEFORE, A_WEEK_BEFORE = "2026-11-21", "2026-11-20", "2026-11-14"
 
@@ -101,6 +101,24 @@ async def test_a_store_that_is_away_is_said_and_asked_again(store: Any) -> None:
         await keep_day(store, BEFORE, {"09:00": (1.0, 1)})
         clock.now += 60
         await eventually(lambda: "09:00" in history.latest.days[BEFORE].minutes)
+
+
+async def test_messages_that_were_missed_are_read_from_the_store(store: Any) -> None:
+    """At once, however lately it was read: what is heard after a lost connection does not say what it missed."""
+
+    def heard(as_of: float, *, complete: bool) -> None:
+        said = body(1, as_of=as_of, received={}, own={}, complete=complete)
+        feed.take("metrics", "receipts.minutes", said)
+
+    feed = feed_of(count(3.5, 2))
+    heard(100.0, complete=True)
+    history = History(store, ReceiptStream(ZoneInfo("UTC")), feed)
+    async with keeping(history):
+        await eventually(lambda: len(history.latest.days) == 3)
+        await keep_day(store, DAY, {"09:00": (1.0, 1)})
+        heard(101.0, complete=False)
+        heard(130.0, complete=False)
+        await eventually(lambda: "09:00" in history.latest.days[DAY].minutes)
 
 
 async def test_a_new_day_moves_all_of_them(store: Any) -> None:

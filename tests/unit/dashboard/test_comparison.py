@@ -169,3 +169,26 @@ def test_a_new_page_is_whole_at_once() -> None:
     assert minutes_today(look(whole, read)) == {"12:39": Amount(Decimal("1.0"), 1)}
     waiting = changes(look(heard, past_of({BEFORE: {"09:00": (1.0, 1)}}))).revenue
     assert waiting.than == "yesterday: today's earlier minutes are still to come"
+
+
+def test_minutes_that_were_missed_are_not_taken_for_none() -> None:
+    """After a lost connection what was heard is too little, and so is what was read before; then the store is read
+    again. A second that passes is no gap."""
+    feed = day_so_far({"09:00": (60.0, 3)}, as_of=NOON)
+
+    def hear(revision: int, seconds: float, receipts: int) -> None:
+        one = {"12:40": {"sum": 5.0, "count": 1}}
+        stamp = {"as_of": NOON + seconds}
+        feed.take("count", "receipts", body(revision, sum=5.0 * receipts, count=receipts, **stamp))
+        feed.take("metrics", "receipts.minutes", body(revision, received={}, own=one, complete=False, **stamp))
+
+    old = past_of({DAY: {"09:00": (60.0, 3)}})
+    feed.take("metrics", "receipts.minutes", body(as_of=NOON, received={}, own={}, complete=False))
+    hear(2, 1.1, 4)
+    assert minutes_today(look(feed, old)) == {"09:00": Amount(Decimal(60), 3), "12:40": Amount(Decimal(5), 1)}
+    hear(3, 61.0, 40)
+    assert minutes_today(look(feed, old)) is None
+    read = past_of({DAY: {"09:00": (60.0, 3), "11:00": (70.0, 36)}})
+    whole = minutes_today(look(feed, read))
+    assert whole is not None
+    assert {minute: row.count for minute, row in whole.items()} == {"09:00": 3, "11:00": 36, "12:40": 1}

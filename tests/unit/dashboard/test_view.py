@@ -129,7 +129,7 @@ def test_minutes_that_may_be_missing_are_said_to_be() -> None:
 def test_minutes_read_from_the_store_fill_what_was_not_heard() -> None:
     """A page that begins in the middle of the day has its bars at once; of a minute known twice the larger is newer."""
     past = past_of({DAY: {"07:00": (4.0, 4), "08:00": (1.0, 1), "09:00": (3.0, 3)}})
-    moment = moment_of(feed_of(count(9, 9), minutes({"08:00": 2, "09:00": 2, "09:01": 1})), past=past)
+    moment = moment_of(feed_of(count(8, 8), minutes({"08:00": 2, "09:00": 2, "09:01": 1})), past=past)
     shown = minutes_chart(moment)
     assert dict(zip(shown.minutes, shown.counts, strict=True)) == {420: 4, 480: 2, 540: 3, 541: 1}
     assert not today(moment).minutes_note
