@@ -15,6 +15,14 @@ T = TypeVar("T")
 
 #: Between the end of a reading and the next pass at least so many times what the reading took: 5 % of the time.
 REST = 19
+#: After a reading that failed the rest is no longer than this: what took so long was mostly waiting for no answer, and
+#: people look at an error meanwhile. Seconds.
+REST_AFTER_FAILURE = 60.0
+
+
+def rest(took: float, *, failed: bool) -> float:
+    """Seconds without reading, after a reading that took so many."""
+    return min(REST * took, REST_AFTER_FAILURE) if failed else REST * took
 
 
 class Reading(Generic[T]):
@@ -91,7 +99,7 @@ class Reading(Generic[T]):
         finally:
             ended = self._clock()
             self.took = ended - begun
-            self._rested = ended + REST * self.took
+            self._rested = ended + rest(self.took, failed=bool(self.error))
             self._due = max(self._rested, ended + self._every)
 
     def _fail(self, error: str) -> None:

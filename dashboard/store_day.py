@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from analytics.tally import DayTally, Tally
-from dashboard.reading import REST, Reading
+from dashboard.reading import Reading, rest
 from dashboard.stored import Stored
+from store.errors import StoreUnavailableError
 from store.protocol import EventQuery, Store, StoredEvent
 from streams.base import Stream
 from streams.errors import InvalidEventError
@@ -22,8 +23,10 @@ PAGE = 500
 MOST_EVENTS = 20_000
 #: The newest of them that are kept as they are.
 NEWEST = 10
-#: Stores whose day is kept, the last that were looked at.
+#: Stores whose day is kept, the last that were looked at; more only while they wait to be read.
 MOST_STORES = 200
+#: A page waits no longer than this for the days of other stores to be read: then it says so, and tries again.
+TURN_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,7 +84,8 @@ class StoreDays:
             self._readings[key] = reading
         self._readings.move_to_end(key)
         first = reading.latest is None
-        if (first or (self._counts.get(key) != count and self._clock() >= self._rest_until)) and reading.look():
+        changed = self._counts.get(key) != count or bool(reading.error)
+        if (first or (changed and self._clock() >= self._rest_until)) and reading.look():
             self._counts[key] = count
         self._forget()
         return reading
@@ -91,18 +95,25 @@ class StoreDays:
         await asyncio.gather(*(reading.close() for reading in self._readings.values()))
 
     async def _read(self, day: str, store: str) -> StoreDay:
-        async with self._turn:
-            begun = self._clock()
-            try:
-                return await read_store_day(self._stored, day, store, epoch=self._epoch)
-            finally:
-                ended = self._clock()
-                self._rest_until = ended + REST * (ended - begun)
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise StoreUnavailableError("it is busy with the days of other stores") from None
+        begun, failed = self._clock(), True
+        try:
+            found = await read_store_day(self._stored, day, store, epoch=self._epoch)
+            failed = False
+        finally:
+            ended = self._clock()
+            self._rest_until = ended + rest(ended - begun, failed=failed)
+            self._turn.release()
+        return found
 
     def _forget(self) -> None:
-        if len(self._readings) > MOST_STORES:
-            key, reading = next(iter(self._readings.items()))
-            if not reading.reading:
+        many = len(self._readings) - MOST_STORES
+        if many > 0:
+            for key in [key for key, reading in self._readings.items() if not reading.reading][:many]:
                 del self._readings[key]
                 self._counts.pop(key, None)
 

@@ -11,7 +11,7 @@ import pytest
 import dashboard.store_day
 import store as stores
 from dashboard.formats import Formats
-from dashboard.reading import REST, Reading
+from dashboard.reading import REST, REST_AFTER_FAILURE, Reading
 from dashboard.store_day import EVERY_SECONDS, StoreDays, read_store_day
 from dashboard.store_view import CLOSES, MOST_LINES, OPENS, hours, store_details
 from dashboard.stored import Stored
@@ -197,3 +197,58 @@ async def test_a_reading_that_fails_keeps_what_was_read() -> None:
         seen.append((reading.latest, reading.error))
         clock.now += 6
     assert seen == [(1, ""), (1, "no answer"), (1, "the log of the dashboard says why"), (2, "")]
+
+
+class Silent:
+    """A store that can be silent, or away."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.answers, self.away = asyncio.Event(), False
+
+    async def events(self, *asked: Any) -> Any:
+        await self.answers.wait()
+        if self.away:
+            raise StoreUnavailableError("away")
+        return await self._store.events(*asked)
+
+
+async def test_a_store_that_is_silent_keeps_nobody_waiting_for_long(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looks is told soon, however many others look; and nothing is kept of those who did, once it is over."""
+    monkeypatch.setattr(dashboard.store_day, "TURN_SECONDS", 0.05)
+    monkeypatch.setattr(dashboard.store_day, "MOST_STORES", 20)
+    silent = Silent(store)
+    days = StoreDays(Stored(silent, STREAM))  # type: ignore[arg-type]  # as much of a store as is asked
+    readings = [days.look(DAY, f"s{number}", 1) for number in range(100)]
+    await eventually(lambda: all("other stores" in reading.error for reading in readings[1:]))
+    days.look(DAY, "612", 1)
+    assert len(days._readings) <= 21
+    await days.close()
+
+
+async def test_a_reading_that_failed_is_tried_again_though_nothing_changed(store: Store) -> None:
+    """The last receipt of the day may be the one that could not be read; and soon, however long the failure took."""
+    clock = Clock()
+    await keep(store, 1)
+    silent = Silent(store)
+    silent.answers.set()
+    days = StoreDays(Stored(silent, STREAM), clock=clock)  # type: ignore[arg-type]  # as above
+    reading = days.look(DAY, "612", 1)
+    await eventually(lambda: reading.latest)
+    clock.now += 3600
+    silent.away = True
+    silent.answers.clear()
+    days.look(DAY, "612", 2)
+    assert reading.reading
+    await asyncio.sleep(0)
+    clock.now += 30
+    silent.answers.set()
+    await eventually(lambda: reading.error)
+    silent.away = False
+    await keep(store, 2)
+    clock.now += REST_AFTER_FAILURE + 1
+    assert days.look(DAY, "612", 2).reading
+    await eventually(lambda: getattr(reading.latest, "count", 0) == 2 and not reading.error)
+    await days.close()
