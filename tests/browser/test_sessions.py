@@ -80,7 +80,7 @@ async def test_a_page_asked_for_without_a_browser_behind_it_is_forgotten(
     async with serving(publisher._broker) as dashboard, aiohttp.ClientSession() as http:
         for _ in range(5):
             async with http.get(dashboard.url) as answer:
-                assert '"token":"' in await answer.text()  # there was a session; on a busy machine it may be gone by now
+                assert '"token":"' in await answer.text()  # a session, which a busy machine may have forgotten by now
         await eventually(lambda: in_memory() == 0, timeout=20, every=0.5)
 
 
