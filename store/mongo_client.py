@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from bson.errors import BSONError
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorCursor, AsyncIOMotorDatabase
 from pymongo import ReadPreference
 from pymongo.errors import (
     BulkWriteError,
@@ -40,6 +40,7 @@ _LIMITS = {
 _WRITE_TIMEOUT_MS = 10_000
 _Client = AsyncIOMotorClient[dict[str, Any]]
 Collection = AsyncIOMotorCollection[dict[str, Any]]
+Cursor = AsyncIOMotorCursor[dict[str, Any]]
 
 
 def open_client(url: str) -> tuple[_Client, str]:

@@ -11,10 +11,9 @@ An event that an earlier release stored without a time comes last of its day, wh
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from motor.motor_asyncio import AsyncIOMotorCursor
 from pymongo import DESCENDING
 
-from store.mongo_client import Collection
+from store.mongo_client import Collection, Cursor
 from store.protocol import EventQuery, RejectedQuery, StoredEvent
 
 #: The orders of lists, each from last to first; the ends of their indexes.
@@ -140,8 +139,6 @@ async def _page(
     return found
 
 
-def _sorted(
-    items: Collection, asked: _Conditions, stretch: _Conditions, order: Sequence[str]
-) -> AsyncIOMotorCursor[dict[str, Any]]:
+def _sorted(items: Collection, asked: _Conditions, stretch: _Conditions, order: Sequence[str]) -> Cursor:
     found = items.find({"$and": [asked, stretch]} if stretch else asked)
     return found.sort([(name, DESCENDING) for name in order])
