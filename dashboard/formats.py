@@ -10,8 +10,6 @@ from streams.errors import ConfigurationError
 
 #: What a number that is not known looks like.
 UNKNOWN = "–"  # noqa: RUF001 - an en dash is what is meant
-#: What stands before a fall. Locales that write a hyphen do so for lack of it on typewriters.
-MINUS = "−"  # noqa: RUF001 - a minus sign is what is meant
 
 #: A code of letters that touches a digit gets a space, as CLDR asks for and browsers do; Babel does not.
 _TOUCHING = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
@@ -67,13 +65,6 @@ class Formats:
     def share(self, part: Decimal) -> str:
         """A fraction as percent with one digit: `12.3%`, `12,3 %`."""
         return _applied(self._share, part, self._locale)
-
-    def change(self, ratio: Decimal) -> str:
-        """A relative change with its sign: `+4.2%`, `−3.0%`; none where it rounds to nothing."""  # noqa: RUF002 - as above
-        size = self.share(abs(ratio))
-        if size == self.share(Decimal(0)):
-            return size
-        return ("+" if ratio > 0 else MINUS) + size
 
     def _pattern(self, fraction: str) -> NumberPattern:
         """The locale's own grouping of digits, with another fraction."""

@@ -211,7 +211,12 @@ class LoginPage(Guarded):
             self.set_header("Retry-After", str(seconds))
             self.set_status(HTTPStatus.TOO_MANY_REQUESTS)
             again = "1 second" if seconds == 1 else f"{seconds} seconds"
-            self._form(name, f"Too many wrong passwords, by this name or from your network. Try again in {again}.")
+            why = (
+                "Too many wrong passwords, by this name or from your network"
+                if wait > 0
+                else "Too many log in just now"
+            )
+            self._form(name, f"{why}. Try again in {again}.")
             return
         self.gate.throttle.tried(*keys)
         if not await self.gate.check(name, password):

@@ -25,6 +25,12 @@ class PlainHandler(Guarded):
         """Tornado's constructor."""
         self.pages = pages
 
+    async def prepare(self) -> None:
+        """Who looks at a page stays logged in."""
+        await super().prepare()
+        if not self._finished and self.site.gate is not None:
+            self.site.gate.renew(self)
+
     def asked(self, name: str) -> str:
         """A query parameter, without the spaces around it; empty when it is not there."""
         return self.get_query_argument(name, "").strip()

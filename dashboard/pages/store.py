@@ -7,12 +7,12 @@ from typing import Any
 
 from dashboard.formats import UNKNOWN
 from dashboard.moments import Moment
-from dashboard.pages.frame import ASSETS, Frame, Pages
+from dashboard.pages.frame import Frame, Pages, asset
 from dashboard.pages.live import LivePage, argument, text_pane
 from dashboard.store_day import StoreDay
 from dashboard.store_view import Hour, Latest, Line, events_of, ranks, store_details, store_facts
 
-STYLES = (ASSETS / "store-pane.css").read_text("utf-8")
+STYLES = asset("lines.css") + asset("store-pane.css")
 
 
 def store_page(pages: Pages) -> LivePage:

@@ -9,11 +9,11 @@ from bokeh.models import ColumnDataSource
 from bokeh.models.widgets.markups import Div
 
 from dashboard.moments import Moment, Moments
-from dashboard.pages.frame import ASSETS, Pages
+from dashboard.pages.frame import Pages, asset
 from dashboard.pages.live import LivePage
 from dashboard.stores_view import Row, changes, store_rows, stores_facts
 
-STYLES = (ASSETS / "stores-pane.css").read_text("utf-8")
+STYLES = asset("stores-pane.css")
 
 
 def stores_page(pages: Pages) -> LivePage:

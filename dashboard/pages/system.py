@@ -11,7 +11,7 @@ import bokeh
 import panel as pn
 
 from dashboard.moments import Moment
-from dashboard.pages.frame import ASSETS, Frame, Pages
+from dashboard.pages.frame import Frame, Pages, asset
 from dashboard.pages.live import LivePage
 from dashboard.pages.plain import Route
 from dashboard.pages.rejected import RejectedItemPage, RejectedPage
@@ -20,7 +20,7 @@ from dashboard.rejected_view import reason_of
 from dashboard.rejections import Rejections
 from dashboard.system_view import Figure, State, SystemView, rejected_figure, system_view, troubles
 
-STYLES = (ASSETS / "system-pane.css").read_text("utf-8")
+STYLES = asset("lines.css") + asset("system-pane.css")
 
 #: Each state in words and in a shape, so that its colour says nothing that they do not.
 _WORDS: dict[State, str] = {"good": "good", "look": "have a look", "bad": "trouble", "unknown": "not known"}

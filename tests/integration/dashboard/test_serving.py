@@ -16,7 +16,7 @@ from aiohttp import ClientResponse, ClientSession, WSServerHandshakeError
 
 import broker as brokers
 from broker import Broker, receipts_topology
-from dashboard import site
+from dashboard import login, site
 from dashboard.login import COOKIE
 from dashboard.passwords import line
 from tests.browser.conftest import Dashboard, serving
@@ -24,7 +24,17 @@ from tests.support import eventually
 
 PASSWORD = "correct horse"
 #: Everything that shows something, and what only a page's websocket asks for.
-PROTECTED = ("", "receipts", "receipt?id=1", "receipts.csv", "stores", "store?id=1", "system")
+PROTECTED = (
+    "",
+    "receipts",
+    "receipt?id=1",
+    "receipts.csv",
+    "stores",
+    "store?id=1",
+    "system",
+    "rejected",
+    "rejected-item?id=1",
+)
 SOCKETS = ("ws", "stores/ws", "store/ws", "system/ws")
 #: What Bokeh and Panel have besides, and we do not need.
 CLOSED = (
@@ -320,6 +330,20 @@ async def test_a_page_that_nobody_looks_at_is_forgotten(
         for path in ("", "stores", "store?id=1", "system", ""):
             await eventually(functools.partial(answered, path), timeout=20, every=0.2)
             assert not await answered(path)
+
+
+@pytest.mark.parametrize("page", ["", "receipts"])
+async def test_a_login_begins_anew_with_any_page(
+    silent: Broker, session: ClientSession, users: Path, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    """Live or not; but its cookie is not sent with each of them."""
+    async with serving(silent, users_file=users) as dashboard:
+        await sent(session, dashboard)
+        async with asked(session, dashboard.url + page) as answer:
+            assert (answer.status, COOKIE in answer.cookies) == (200, False)
+        monkeypatch.setattr(login, "RENEW_PART", 0.0)
+        async with asked(session, dashboard.url + page) as answer:
+            assert (answer.status, COOKIE in answer.cookies) == (200, True)
 
 
 async def test_a_secret_makes_logins_survive_a_restart(silent: Broker, session: ClientSession, users: Path) -> None:
