@@ -58,3 +58,14 @@ async def too_wide(seen: Visit) -> list[str]:
         }"""
     )
     return found
+
+
+@pytest.mark.parametrize("name", ["today", "stores", "store", "system"])
+async def test_a_wall_screen_has_nothing_to_press(browser: Browser, site: Site, name: str) -> None:
+    """With `?kiosk` a live page shows no navigation, button or field, and is not cut off at its side."""
+    page = await browser.new_page(viewport={"width": 1920, "height": 1080})
+    await shown(page, site, name)
+    await page.goto(site.pages[name] + ("&" if "?" in site.pages[name] else "?") + "kiosk")
+    await expect(page.locator("main .number").first).to_be_visible(timeout=10_000)
+    await expect(page.locator("nav:visible, form:visible, input:visible, main > * > a:visible")).to_have_count(0)
+    assert await page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0

@@ -89,7 +89,15 @@ def test_the_table_shows_what_is_known() -> None:
     ):
         feed.take(exchange, key, json.dumps({**body, **stamp}).encode())
     text = drawn()
-    for expected in ("€1,234.50", "€617.25 on average", "Pain [red]", "250 ms", "p99 900 ms", "unknown", "Saturday 21 Nov"):
+    for expected in (
+        "€1,234.50",
+        "€617.25 on average",
+        "Pain [red]",
+        "250 ms",
+        "p99 900 ms",
+        "unknown",
+        "Saturday 21 Nov",
+    ):
         assert expected in text
     assert "\x1b" not in text
 
