@@ -14,7 +14,7 @@ import broker as brokers
 from broker.exchanges import receipts_topology
 from feeds import Copies, Generator, GeneratorOptions, Sender, SenderOptions, send_requests
 from tests.integration.rolling.releases import PACKAGES, export_previous, imported_from
-from tests.integration.system.harness import Process, System, running
+from tests.integration.system.harness import ROOT, Process, System, running
 from tests.integration.system.test_exactness import assert_day, rejected_counts
 from tests.support import eventually, free_port
 from tests.support_expected import Expected
@@ -157,8 +157,8 @@ async def test_the_previous_release_and_this_one_work_side_by_side(
         assert (await rejected_counts(system))["conflict"] >= expected.conflicts > 0
 
         async def adds_up() -> bool:
-            for root in (previous, None):
-                code, printed = await system.run("audit", **({"root": root} if root else {}))
+            for root in (previous, ROOT):
+                code, printed = await system.run("audit", root=root)
                 assert code == 0, printed
             return True
 

@@ -123,7 +123,7 @@ async def test_a_partial_of_a_newer_release_is_read_from_the_ledger(place: Place
 
         def heard() -> bool:
             unreadable, *read = (totals._metrics.partials.labels(outcome)._value.get() for outcome in OUTCOMES)
-            return unreadable == 3 and sum(read) == 2  # the flush announced one, too
+            return (unreadable, sum(read)) == (3, 2)  # the flush announced one, too
 
         await eventually(heard)
         await totals.check()

@@ -145,11 +145,13 @@ class System:
             assert response.status == 200, body
             return json.loads(body)
 
-    async def run(self, *arguments: str, root: Path = ROOT) -> tuple[int, str]:
-        """Run a `tillstream` command of the release in `root` to its end: exit code, and what it printed."""
+    async def run(
+        self, *arguments: str, root: Path = ROOT, program: tuple[str, ...] = Process.program
+    ) -> tuple[int, str]:
+        """Run a `tillstream` command to its end, of another release if need be: exit code, and what it printed."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("TILLSTREAM_")}
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cli.main", *arguments, cwd=root, env={**environ, **self.environ},
+            sys.executable, *program, *arguments, cwd=root, env={**environ, **self.environ},
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         async with asyncio.timeout(120):
