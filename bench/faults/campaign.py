@@ -22,6 +22,7 @@ from bench.faults.traffic import Traffic, TrafficOptions
 from bench.faults.trouble import Done, Trouble
 from broker.exchanges import receipts_topology
 from store.protocol import RejectedQuery
+from tests.servers.rabbit import PrivateRabbit, Rabbit
 
 STREAM = "receipts"
 #: What clients still try after the last fault is healed, then they give up.
@@ -62,6 +63,7 @@ class Outcome:
         answers: receipts by answer, each attempt counted.
         faults: in the order of healing; skipped: kinds that could not be had → why.
         rest_s: from healing to rest; none of the figures count before.
+        silence_s: the longest time in which no receipt was acknowledged.
         ended: process → exit codes with which it ended by itself.
         surprises: what a process did that it is not to do.
         complaints: errors that processes logged → how often.
@@ -75,26 +77,31 @@ class Outcome:
     skipped: dict[str, str]
     took_s: float
     rest_s: float
+    silence_s: float
     ended: dict[str, list[int]]
     surprises: list[str]
     complaints: dict[str, int]
     audit: str
 
 
-async def play(options: CampaignOptions, say: Callable[[str], None] = lambda _: None) -> Outcome:
+async def play(
+    options: CampaignOptions, say: Callable[[str], None] = lambda _: None, *, rabbit: Rabbit | None = None
+) -> Outcome:
     """Play a campaign.
 
     Arguments:
+        rabbit: one that runs, for a campaign that does nothing to it; by default it gets one of its own.
         say: told how it is going, in one line now and then.
     Raises CampaignError when the system does not come to rest; the servers' errors when they do not start.
     """
-    async with staged(options.stage) as stage:
+    async with staged(options.stage, rabbit) as stage:
         traffic = Traffic(stage.urls, options.traffic, options.seed)
         async with asyncio.TaskGroup() as tasks:
             posting = tasks.create_task(traffic.run(), name="clients")
             try:
                 await _until(lambda: traffic.acknowledged > 0, _START_SECONDS, "the first receipt")
-                await asyncio.to_thread(stage.rabbit.sync)
+                if isinstance(stage.rabbit, PrivateRabbit) and rabbit is None:
+                    await asyncio.to_thread(stage.rabbit.sync)
                 trouble = Trouble(stage, traffic)
                 await _play_lanes(stage, trouble, traffic, options, say)
                 say("healed; waiting for rest")
@@ -110,8 +117,7 @@ async def play(options: CampaignOptions, say: Callable[[str], None] = lambda _: 
         say(f"at rest after {rest_s:.0f} s; judging")
         published = await _published(stage, options.stage.work_max_bytes)
         totals = await _totals(stage)
-        for part in stage.parts.values():
-            await part.stop()
+        await asyncio.gather(*(part.stop() for part in stage.parts.values()))
         code, printed = await stage.tillstream("audit", "--json")
         evidence = await _evidence(stage, totals, published, code)
         complaints: Counter[str] = Counter()
@@ -125,6 +131,7 @@ async def play(options: CampaignOptions, say: Callable[[str], None] = lambda _: 
             skipped=trouble.skipped,
             took_s=round(healed - trouble.began, 1),
             rest_s=round(rest_s, 1),
+            silence_s=round(traffic.silence_s, 1),
             ended={part.name: part.ended for part in stage.parts.values() if part.ended},
             surprises=[f"{part.name} {text}" for part in stage.parts.values() for text in part.surprises],
             complaints=dict(complaints.most_common()),
@@ -200,7 +207,7 @@ async def _totals(stage: Stage) -> dict[str, dict[str, Any]]:
 
 
 async def _published(stage: Stage, work_max_bytes: int) -> dict[str, Any] | None:
-    """What is said on the exchange `count` at rest: the third message, for the first may be of before."""
+    """What is said on the exchange `count` at rest: the second message, for the first may be of before."""
     listener = await brokers.connect(stage.broker_url, receipts_topology(work_max_bytes=work_max_bytes))
     try:
         consumer = await listener.subscribe("faults", {"count": "#"})
@@ -211,7 +218,7 @@ async def _published(stage: Stage, work_max_bytes: int) -> dict[str, Any] | None
                 async for delivery in consumer:
                     body = json.loads(delivery.body, parse_float=Decimal)
                     heard += 1
-                    if heard == 3:
+                    if heard == 2:
                         break
         except TimeoutError:
             pass

@@ -32,6 +32,7 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
         "seed": options.seed,
         "seconds": outcome.took_s,
         "rest_seconds": outcome.rest_s,
+        "longest_silence_seconds": outcome.silence_s,
         "receipts": {
             name: getattr(verdict, name)
             for name in (

@@ -16,7 +16,7 @@ from bench.faults.plan import Cast
 from bench.servers import ROOT
 from tests.servers.cut import CutProxy
 from tests.servers.ferret import FerretServer
-from tests.servers.rabbit import PrivateRabbit
+from tests.servers.rabbit import PrivateRabbit, Rabbit
 from tests.support import free_port
 
 #: Room for what a campaign of half an hour stores; memory is used for what is written only.
@@ -54,7 +54,7 @@ class Stage:
         store_disk, broker_disk: None where none can be mounted; `no_disk` says why.
     """
 
-    rabbit: PrivateRabbit
+    rabbit: Rabbit
     ferret: FerretServer
     broker_url: str
     store_url: str
@@ -91,8 +91,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(options: StageOptions) -> AsyncIterator[Stage]:
+async def staged(options: StageOptions, rabbit: Rabbit | None = None) -> AsyncIterator[Stage]:
     """Start servers and processes; end them all afterwards.
+
+    Arguments:
+        rabbit: one that runs, and is neither to be stopped nor frozen; by default one of the stage's own.
 
     Raises RabbitMissingError and FerretMissingError where there are none.
     """
@@ -100,11 +103,14 @@ async def staged(options: StageOptions) -> AsyncIterator[Stage]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tillstream-faults-")))
         disks, no_disk = _disks(stack) if options.disks else ([None, None], "not asked for")
         broker_disk, store_disk = disks
-        rabbit = PrivateRabbit(broker_disk.folder if broker_disk else None)
-        stack.callback(rabbit.close)
         ferret = FerretServer(store_disk.folder if store_disk else None)
         stack.callback(ferret.close)
-        await asyncio.gather(asyncio.to_thread(rabbit.start), asyncio.to_thread(ferret.start))
+        starting = [asyncio.to_thread(ferret.start)]
+        if rabbit is None:
+            rabbit = PrivateRabbit(broker_disk.folder if broker_disk else None)
+            stack.callback(rabbit.close)
+            starting.append(asyncio.to_thread(rabbit.start))
+        await asyncio.gather(*starting)
         stage = Stage(
             rabbit=rabbit,
             ferret=ferret,

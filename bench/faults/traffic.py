@@ -67,6 +67,8 @@ class Traffic:
         history: every distinct receipt (identity and content) that was posted, with what was answered.
         answers: how often each answer came, by receipts.
         full: requests that were refused because the queue was full.
+        hurried: send ten times as much as otherwise.
+        silence_s: the longest time between two acknowledgements.
     """
 
     urls: Sequence[str]
@@ -76,6 +78,8 @@ class Traffic:
     answers: Counter[str] = field(default_factory=Counter)
     full: int = 0
     hurried: bool = False
+    silence_s: float = 0.0
+    _heard: float | None = None
     _bodies: list[bytes] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
@@ -150,12 +154,19 @@ class Traffic:
         while True:
             answer = await self._attempt(session, request, rand.choice(self.urls))
             self.answers[answer] += len(request.sent)
+            if answer == "acknowledged":
+                self._hear(time.monotonic())
             for sent in request.sent:
                 sent.answers[answer] += 1
             if answer in {"acknowledged", "invalid"} or request.gives_up or self._over.is_set():
                 return
             request.timeout_s = self.options.timeout_s
             await _wait(self._over, rand.uniform(0.3, 2.0))
+
+    def _hear(self, now: float) -> None:
+        if self._heard is not None:
+            self.silence_s = max(self.silence_s, now - self._heard)
+        self._heard = now
 
     async def _attempt(self, session: aiohttp.ClientSession, request: Request, url: str) -> str:
         """`acknowledged`, `refused`, `unknown`, or `invalid`, which is never to be."""

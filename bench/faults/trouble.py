@@ -10,6 +10,7 @@ from bench.faults.plan import Fault, Kind
 from bench.faults.stage import Stage
 from bench.faults.traffic import Traffic
 from tests.servers.cut import Mode
+from tests.servers.rabbit import PrivateRabbit
 
 _MODES = {Kind.CUT: Mode.CUT, Kind.HOLE: Mode.HOLE, Kind.DEAF: Mode.DEAF, Kind.SLOW: Mode.SLOW}
 #: The queue has to be full by then, or is not going to be.
@@ -95,7 +96,7 @@ class Trouble:
     @asynccontextmanager
     async def _carried_out(self, fault: Fault) -> AsyncIterator[str]:
         """Do it, give a note about it, and undo it."""
-        rabbit, ferret = self.stage.rabbit, self.stage.ferret
+        ferret = self.stage.ferret
         match fault.kind:
             case Kind.KILL | Kind.RESTART | Kind.FREEZE:
                 async with self._process(fault):
@@ -106,6 +107,7 @@ class Trouble:
                 yield f"{fault.delay_s * 1000:.0f} ms" if fault.kind is Kind.SLOW else ""
                 link.heal()
             case Kind.BROKER_RESTART | Kind.BROKER_KILL:
+                rabbit = self._own_rabbit()
                 await asyncio.to_thread(rabbit.stop if fault.kind is Kind.BROKER_RESTART else rabbit.kill)
                 yield ""
                 await asyncio.to_thread(rabbit.start)
@@ -114,7 +116,7 @@ class Trouble:
                 yield ""
                 await asyncio.to_thread(ferret.start)
             case Kind.BROKER_FREEZE | Kind.STORE_FREEZE:
-                server = rabbit if fault.kind is Kind.BROKER_FREEZE else ferret
+                server = self._own_rabbit() if fault.kind is Kind.BROKER_FREEZE else ferret
                 server.pause()
                 yield ""
                 server.resume()
@@ -171,5 +173,12 @@ class Trouble:
         disk.fill()
         yield "to the last byte"
         disk.free()
-        await asyncio.to_thread(self.stage.rabbit.kill)  # what is left of it; its operator would do so, too
-        await asyncio.to_thread(self.stage.rabbit.start)
+        rabbit = self._own_rabbit()
+        await asyncio.to_thread(rabbit.kill)  # what is left of it; its operator would do so, too
+        await asyncio.to_thread(rabbit.start)
+
+    def _own_rabbit(self) -> PrivateRabbit:
+        """The broker's server, if it is the stage's own."""
+        if not isinstance(self.stage.rabbit, PrivateRabbit):
+            raise TypeError("this RabbitMQ is not ours to stop")
+        return self.stage.rabbit
