@@ -20,6 +20,7 @@ from tornado.web import HTTPError, RequestHandler
 from dashboard.config import DashboardConfig
 from dashboard.names import Names
 from dashboard.pages.frame import Pages
+from store.errors import StoreError
 from streams.errors import TillstreamError
 
 log = structlog.get_logger("tillstream.dashboard")
@@ -205,10 +206,14 @@ class Guarded(RequestHandler):
         )
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Say what went wrong: errors of ours by their text, bugs by where to look."""
+        """Say what went wrong: errors of ours by their text, bugs by where to look. What a store's driver says, and
+        where the store is, is for the log."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         heading, text = _TEXTS.get(status_code, ("This did not work", ""))
-        if isinstance(error, TillstreamError):
+        if isinstance(error, StoreError):
+            log.warning("a page cannot read the store", error=str(error))
+            status_code, text = 503, "The store does not answer. Nothing is lost; try again in a moment."
+        elif isinstance(error, TillstreamError):
             status_code, text = 503, str(error)
         elif isinstance(error, HTTPError) and error.log_message:
             text = error.log_message % error.args if error.args else error.log_message

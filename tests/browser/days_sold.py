@@ -85,7 +85,7 @@ def of(today: str) -> list[Receipt]:
     return [
         sale(1, f"{today} 06:59:59", 612, ("Pain", "2", "1.20", "5.5"), customerID=85320),
         sale(2, f"{today} 07:00:00", 612, ("Pain", "1", "1.35", "5.5"), ("Menu", "3", "9.90", "10"), terminalID=3),
-        sale(3, f"{today} 09:12:07", STORE, (FORMULA, "1", "3.3", "20"), (TAG, "2", "17.45", "10"), customerID=CUSTOMER),
+        sale(3, f"{today} 09:12:07", STORE, (FORMULA, "1", "3.3", "20"), (TAG, "2", "9.45", "10"), customerID=CUSTOMER),
         sale("4:b", f"{today} 09:12:07", 7, ("", "1", "0.85", "5.5"), customerID=85320, terminalID="T/2"),
         sale(5, f"{today} 10:30:00", 7, ("Menu", "101", "9.90", "10"), paid={"CB": "900", "Especes": "99.90"}),
         # What was brought back: a negative quantity, and money that went out.
