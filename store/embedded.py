@@ -80,6 +80,8 @@ class EmbeddedStore:
         self._path = path
         self._writer = SqliteThread(path, writes=True)
         self._reader = SqliteThread(path, writes=False)
+        # Lists may take long, and nothing that receipts wait for may wait for what somebody looks up.
+        self._lister = SqliteThread(path, writes=False)
         self._keys: dict[str, tuple[str, ...]] = {}
 
     @classmethod
@@ -165,7 +167,7 @@ class EmbeddedStore:
             names = self._names(connection, stream)
             return [] if names is None else event_page(connection, stream, names, query)
 
-        return await self._reader.run(work)
+        return await self._lister.run(work)
 
     async def scan_events(self, stream: str) -> AsyncIterator[StoredEvent]:
         """All stored events, in the order of their rows."""
@@ -353,15 +355,15 @@ class EmbeddedStore:
 
     async def rejected(self, stream: str, query: RejectedQuery) -> list[Rejected]:
         """A page of rejected items."""
-        return await self._reader.run(lambda connection: rejected_page(connection, stream, query))
+        return await self._lister.run(lambda connection: rejected_page(connection, stream, query))
 
     async def rejected_item(self, stream: str, id: str) -> Rejected | None:
         """One rejected item."""
-        return await self._reader.run(lambda connection: rejected_item(connection, stream, id))
+        return await self._lister.run(lambda connection: rejected_item(connection, stream, id))
 
     async def rejected_count(self, stream: str, status: str | None = None) -> dict[str, int]:
         """Rejected items by reason."""
-        return await self._reader.run(lambda connection: rejected_count(connection, stream, status))
+        return await self._lister.run(lambda connection: rejected_count(connection, stream, status))
 
     # The file
 
@@ -377,6 +379,7 @@ class EmbeddedStore:
         """Finish what was asked for, then close the file."""
         await self._writer.close()
         await self._reader.close()
+        await self._lister.close()
 
 
 def _entry(row: Sequence[Any], *, lenient: bool = False) -> LedgerEntry:

@@ -25,6 +25,8 @@ _BUSY_TIMEOUT_SECONDS = 5.0
 #: Pages in the write-ahead log before they are copied into the file (16 MiB): fewer fsyncs than the default's 4 MiB.
 _CHECKPOINT_PAGES = 4_000
 _CACHE_KIB = 32 * 1024
+#: Steps of SQLite's machine between two looks whether anybody still waits for what is read: about a millisecond.
+_STEPS = 50_000
 #: Pieces of work in one transaction: bounds how long the first of them waits for the last.
 _BATCH = 64
 _OPEN_ATTEMPTS = 20
@@ -114,7 +116,8 @@ class SqliteThread:
     async def run(self, work: Work[T]) -> T:
         """Do work in the thread; when this returns, what it wrote is durable.
 
-        Cancelling the caller leaves the outcome unknown. Raises StoreError, and whatever else the work raises.
+        Cancelling the caller leaves the outcome of a write unknown, and ends a reading. Raises StoreError, and whatever
+        else the work raises.
         """
         if self._closed:
             raise StoreError(f"{self._path}: the store is closed")
@@ -168,6 +171,10 @@ class SqliteThread:
 
     def _attempt(self, connection: sqlite3.Connection, call: _Call) -> None:
         """Do one piece of work so that its failure undoes only itself, unless SQLite undid all of them."""
+        if not self._writes:  # nobody waits for a reading that was given up, and others wait behind it
+            if call.future.cancelled():
+                return
+            connection.set_progress_handler(call.future.cancelled, _STEPS)
         connection.execute("SAVEPOINT one")
         try:
             call.result = call.work(connection)

@@ -287,3 +287,30 @@ async def test_a_folder_is_made_if_it_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "store.db"
     await (await stores.connect(f"sqlite:{path}")).close()
     await eventually(path.exists)
+
+
+async def test_what_somebody_looks_up_keeps_nobody_else_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list that takes for ever holds up neither the engine's reads nor, once nobody waits for it, other lists."""
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    store = await stores.connect(f"sqlite:{tmp_path}/store.db")
+    await store.prepare(STREAM, KEY_NAMES)
+    await store.insert_events(STREAM, [store.encode(event("1"), frame())], 1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("store.embedded.event_page", lambda connection, *_: connection.execute(endless).fetchall())
+        lists = [asyncio.create_task(store.events(STREAM, EventQuery())) for _ in range(3)]
+        async with asyncio.timeout(5):
+            assert await store.event(STREAM, "1") is not None
+            assert await store.owners(STREAM, ["1"])
+            assert await store.ledger_after(STREAM, {}) == []
+            await store.ping()
+        for each in lists:
+            each.cancel()
+        await asyncio.wait(lists, timeout=5)
+        waiting = asyncio.create_task(store.rejected_count(STREAM))
+        async with asyncio.timeout(5):
+            assert await waiting == {}
+    async with asyncio.timeout(5):
+        assert len(await store.events(STREAM, EventQuery())) == 1
+        await store.close()
