@@ -3,7 +3,10 @@
 import asyncio
 import dataclasses
 
-from store import Head, Store
+import pytest
+
+from store import Head, Store, StoreDataError
+from store.codec import head_from_text, head_to_text
 from tests.integration.store.examples import DAY, STREAM, day_tally, entry, tally
 
 FUTURE = 9e9
@@ -20,6 +23,27 @@ async def test_the_head_comes_back_as_it_was(store: Store) -> None:
     assert await store.head(STREAM) is None
     assert await store.swap_head(first)
     assert await store.head(STREAM) == first
+
+
+async def test_a_head_and_a_day_of_a_newer_release_are_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line that says what they need."""
+    with monkeypatch.context() as patched:
+        patched.setattr("analytics.codec.TALLY_VERSION", 2)
+        patched.setattr("store.codec.HEAD_VERSION", 2)
+        document = await store.write_day(STREAM, DAY, day_tally(), 1)
+        assert await store.swap_head(head(1, days={DAY: document}))
+    with pytest.raises(StoreDataError, match=f"checkpoint 1 of {STREAM} has format 2 and needs a newer release"):
+        await store.head(STREAM)
+    with pytest.raises(StoreDataError, match=f"day document {document} cannot be read.* this release knows"):
+        await store.read_day(STREAM, document)
+
+
+def test_a_head_without_a_version_is_of_the_first_release() -> None:
+    """Which wrote none."""
+    written = head_to_text(head(3, offsets={"w": 1}))
+    first = written.replace('"v":1,', "")
+    assert first != written
+    assert head_from_text(STREAM, 3, first) == head(3, offsets={"w": 1})
 
 
 async def test_the_head_moves_on_by_one_version_only(store: Store) -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import dataclasses
 
-from store import LedgerEntry, Store
+import pytest
+
+from store import LedgerEntry, Store, StoreDataError
 from tests.integration.store.examples import STREAM, entry, frame
 
 
@@ -26,6 +28,21 @@ async def test_an_entry_that_is_not_there_is_none(store: Store) -> None:
     await store.append([entry("w", 1, id=frame("x"))])
     assert await store.entry(STREAM, frame("y")) is None
     assert await store.entry("invoices", frame("x")) is None
+
+
+async def test_what_a_newer_release_added_up_is_refused_but_its_place_is_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Totals cannot go on without its tally; a worker has to know only that the frame was counted."""
+    newer = entry("w", 1)
+    with monkeypatch.context() as patched:
+        patched.setattr("analytics.codec.TALLY_VERSION", 2)
+        await store.append([newer])
+    assert await store.entry(STREAM, newer.frame) == dataclasses.replace(newer, tally=None)
+    with pytest.raises(StoreDataError, match=f"ledger entry of frame {newer.frame}.* this release knows"):
+        await store.ledger_after(STREAM, {})
+    with pytest.raises(StoreDataError, match="this release knows"):
+        _ = [one async for one in store.scan_ledger(STREAM)]
 
 
 async def test_append_stops_at_a_taken_frame(store: Store) -> None:
