@@ -21,6 +21,8 @@ _WORDS = {
     "null": "null",
     "bool": "true or false",
 }
+#: Beyond this a bare NaN is not looked for: the standard library reads slowly, and into large objects.
+_LOOKED_AT_BYTES = 1024 * 1024
 _TYPES = re.compile(r"`([^`]+)`")
 
 
@@ -41,9 +43,9 @@ def invalid_event(error: msgspec.DecodeError | msgspec.ValidationError, raw: byt
 def find_non_number(raw: bytes) -> tuple[tuple[str | int, ...], str] | None:
     """The place of the first bare NaN, Infinity or -Infinity: some languages write them, JSON does not know them.
 
-    Returns its path and the word; None where there is none, or where the rest is not JSON either.
+    Returns its path and the word; None where there is none, where the rest is not JSON either, or in a large body.
     """
-    if b"NaN" not in raw and b"Infinity" not in raw:
+    if len(raw) > _LOOKED_AT_BYTES or (b"NaN" not in raw and b"Infinity" not in raw):
         return None
     try:
         return _first_non_number(json.loads(raw, parse_constant=_NonNumber), ())

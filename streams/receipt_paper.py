@@ -1,6 +1,5 @@
 """A receipt as its till printed it (`streams.paper`), and whether its lines add up to its total."""
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -18,8 +17,9 @@ _TOLERANCE = SCALE // 100
 _HUNDRED = 100 * SCALE
 #: What people call the places of unknown fields; lines and payments go by their number.
 _PLACES = {"": "receipt", "documentTotal": "total"}
-#: Numbers with a point or an exponent keep their digits.
-_decode: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode())).decode
+#: Objects whose values stay as they stand: nothing in them has to be understood to be shown.
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 
 
 def adds_up(settled: int, total: int, lines: int) -> bool:
@@ -118,9 +118,16 @@ def _trimmed(number: Decimal) -> Decimal:
 def _extra(body: bytes) -> str:
     """The unknown fields by where they stand, as indented JSON with their own digits."""
     try:
-        found = unknown_fields(_decode(body))
-    except msgspec.DecodeError as exc:  # something that the schema's decoder skipped
+        plain: dict[str, Any] = {**_decode_object(body)}
+        for name, decode in (
+            ("lines", _decode_objects),
+            ("documentTotal", _decode_object),
+            ("settlements", _decode_objects),
+        ):
+            plain[name] = decode(plain[name])
+    except msgspec.DecodeError as exc:  # a name that is no text, such as half a surrogate
         raise invalid_event(exc, body) from None
+    found = unknown_fields(plain)
     if not found:
         return ""
     named = {_PLACES.get(place, place): dict(sorted(fields.items())) for place, fields in found.items()}

@@ -6,6 +6,7 @@ The schema is that of the tills (`docs/receipts.md`); unknown fields are not loo
 import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
+from itertools import accumulate
 from typing import Annotated, Any
 
 import msgspec
@@ -17,11 +18,19 @@ from streams.money import LIMIT, in_range
 
 #: A till prints tens of lines; beyond this it is not a receipt.
 MAX_LINES = 1000
+#: Brackets within brackets that are taken: what is accepted here is read anywhere, in whatever depth of calls.
+MAX_NESTING = 500
 
 _INT64 = 2**63
 Identifier = Annotated[int, Meta(ge=-_INT64, le=_INT64 - 1)] | Annotated[str, Meta(min_length=1, max_length=128)]
 Name = Annotated[str, Meta(max_length=256)]
 Text = Annotated[str, Meta(max_length=4096)]
+
+
+_TOO_DEEP = "expected JSON of reasonable depth"
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_DEPTH = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 class Line(Struct, frozen=True):
@@ -107,8 +116,15 @@ def check_receipt(raw: bytes) -> tuple[str, bool]:
     Nearly all receipts send their amounts as JSON numbers of ordinary size: those are told at once, without making
     decimals. All others are read in full; both ways accept the same.
 
-    Raises InvalidEventError, and RecursionError for nesting beyond what the stack has room for.
+    Raises InvalidEventError.
     """
+    try:
+        return _check_receipt(raw)
+    except RecursionError:  # before it could be counted
+        raise UndecodableEventError(_TOO_DEEP) from None
+
+
+def _check_receipt(raw: bytes) -> tuple[str, bool]:
     try:
         receipt = _decode_quick(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -119,11 +135,13 @@ def check_receipt(raw: bytes) -> tuple[str, bool]:
             receipt = read_receipt(raw)  # where a float is 0, Decimal may find no number
         _check_utf8(raw)
         _check_ids(receipt)
+    _check_depth(raw)
     return receipt.date, receipt.receivedTime is not UNSET
 
 
 def read_receipt(raw: bytes) -> Receipt:
-    """Read a receipt, but for its date. Raises InvalidEventError, and RecursionError as `check_receipt` does."""
+    """Read a receipt, but for its date. Raises InvalidEventError, and RecursionError for nesting beyond
+    what the stack has room for."""
     _check_utf8(raw)
     try:
         receipt = _decode(raw)
@@ -147,6 +165,17 @@ def _check_utf8(raw: bytes) -> None:
         raw.decode()
     except UnicodeDecodeError as exc:
         raise UndecodableEventError(f"expected UTF-8, found something else at byte {exc.start}") from None
+
+
+def _check_depth(raw: bytes) -> None:
+    """Nesting is counted, where there are brackets enough: what the stack has room for differs from place to place.
+
+    The bytes have to be JSON.
+    """
+    if raw.count(b"[") + raw.count(b"{") > MAX_NESTING:
+        brackets = _STRING.sub(b"", raw).translate(None, _NO_BRACKETS)
+        if max(accumulate(map(_DEPTH.__getitem__, brackets))) > MAX_NESTING:
+            raise UndecodableEventError(_TOO_DEEP)
 
 
 def _has_zero(receipt: Any) -> bool:
