@@ -50,10 +50,12 @@ class LiveHandler(Guarded, DocHandler):
                     setting="TILLSTREAM_DASHBOARD_SESSIONS",
                 )
             self.set_header("Retry-After", str(FULL_RETRY_SECONDS))
+            self.set_header("Refresh", str(FULL_RETRY_SECONDS))  # nobody is there to press a key of a wall screen
             self.trouble(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "Too many pages",
-                f"As many pages are open as this dashboard shows at once. Try again in {FULL_RETRY_SECONDS} seconds.",
+                "As many pages are open as this dashboard shows at once. This page tries again every "
+                f"{FULL_RETRY_SECONDS} seconds.",
             )
         elif site.gate is not None:
             site.gate.renew(self)
