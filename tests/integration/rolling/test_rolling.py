@@ -37,6 +37,15 @@ def test_the_previous_release_runs_its_own_code(previous: Path) -> None:
     assert len(PACKAGES) == 10
 
 
+def test_a_history_without_the_previous_release_fails_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A skipped test would look like a passed one."""
+    monkeypatch.setattr("tests.integration.rolling.releases.PREVIOUS", "0" * 40)
+    with pytest.raises(pytest.fail.Exception, match="git fetch --unshallow"):
+        export_previous(tmp_path)
+
+
 @pytest.fixture
 async def partials(server_system: System) -> AsyncIterator[list[dict[str, Any]]]:
     """All partials since, as they come."""
