@@ -75,7 +75,7 @@ _RECEIPT_EXAMPLE = {
     "settlements": [{"settlementAmount": 2.41, "paymentMechanism": "CB"}],
 }
 _FRAME_EXAMPLE = "1f8a5f7c6f4e0d3b9a2c4e6f8091a2b3"
-_ID_EXAMPLE = "612:3:2026-11-18T11.06.40:40213"
+_ID_EXAMPLE = "612:3:2026-11-18 11:06:40:40213"
 
 _REASON = {"type": "string", "enum": [*REASONS]}
 _STATUS = {"type": "string", "enum": [*REJECTED_STATUSES]}
