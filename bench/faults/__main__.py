@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from bench.faults.campaign import CampaignError, CampaignOptions, play
+from bench.faults.plan import Kind, Pace
 from bench.faults.report import as_dict, failures, show
 from bench.faults.stage import StageOptions
 from bench.faults.traffic import TrafficOptions
@@ -17,16 +18,23 @@ from runtime import configure_logging, run
 from tests.servers.ferret import FerretMissingError
 from tests.servers.rabbit import RabbitMissingError
 
+_KINDS = {kind.name.lower().replace("_", "-"): kind for kind in Kind}
+
 
 def command(
     minutes: Annotated[float, typer.Option(help="Of traffic with faults; a minute or two come on top.", min=0.1)] = 15,
     seed: Annotated[int | None, typer.Option(help="Of traffic and faults; any, and said, by default.")] = None,
     rate: Annotated[float, typer.Option(help="Receipts a second.", min=1)] = 80,
     disks: Annotated[bool, typer.Option(help="Put the servers on small disks that can be filled (as root).")] = True,
+    only: Annotated[
+        list[str] | None, typer.Option(help=f"Just these kinds: {', '.join(_KINDS)}.", metavar="KIND")
+    ] = None,
     to: Annotated[Path | None, typer.Option("--json", help="Write the report there, too.")] = None,
 ) -> None:
     """Break things for some minutes; ends with 1 unless nothing was lost and nothing counted twice."""
     configure_logging("error")
+    if unknown := set(only or ()) - _KINDS.keys():
+        raise typer.BadParameter(f"there is no fault {', '.join(sorted(unknown))}")
     chosen = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     began = time.monotonic()
 
@@ -35,7 +43,11 @@ def command(
 
     say(f"seed {chosen}")
     options = CampaignOptions(
-        seed=chosen, seconds=minutes * 60, traffic=TrafficOptions(rate=rate), stage=StageOptions(disks=disks)
+        seed=chosen,
+        seconds=minutes * 60,
+        traffic=TrafficOptions(rate=rate),
+        stage=StageOptions(disks=disks),
+        pace=Pace(kinds=[_KINDS[name] for name in only or _KINDS]),
     )
     try:
         outcome = run(play(options, say))

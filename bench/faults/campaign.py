@@ -108,7 +108,8 @@ async def play(
                 healed = time.monotonic()
                 traffic.stop()
                 await _drained(traffic, posting)
-                await _rest(stage)
+                say(f"clients are done after {time.monotonic() - healed:.0f} s")
+                await _rest(stage, say)
             except BaseException:
                 traffic.stop()
                 traffic.give_up()
@@ -169,7 +170,7 @@ async def _drained(traffic: Traffic, posting: "asyncio.Task[None]") -> None:
         await asyncio.wait({posting}, timeout=traffic.options.timeout_s + 5)
 
 
-async def _rest(stage: Stage) -> None:
+async def _rest(stage: Stage, say: Callable[[str], None]) -> None:
     """Wait until nothing waits in a queue and everything stored is in the totals."""
     still_since = time.monotonic()
     before: Any = None
@@ -185,6 +186,8 @@ async def _rest(stage: Stage) -> None:
         state = waiting, {day: found["count"] for day, found in (counts or {}).items()}
         if waiting != (0, 0) or state != before:
             still_since = time.monotonic()
+        if state != before:
+            say(f"ready, unacknowledged: {waiting}, counted: {state[1]}")
         before = state
         return time.monotonic() - still_since > _STABLE_SECONDS
 
