@@ -5,7 +5,6 @@ which minute it speaks of, is taken from it once it was found to be now.
 """
 
 import json
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -62,9 +61,9 @@ class Expected:
         return sum(amounts, Decimal()), len(amounts)
 
     def stamp(self, got: Told) -> list[str]:
-        """Day, zone, and when the page was made: just now."""
+        """Day, zone, and when the page was made: just before it was read."""
         said = (got["stamp"] or ["–"])[-1]  # noqa: RUF001 - what is shown for nothing
-        now = [self.house.clock(time.time() - ago / 2).strftime("%H:%M:%S") for ago in range(int(2 * FRESH) + 1)]
+        now = [self.house.clock(got["at"] - ago / 2).strftime("%H:%M:%S") for ago in range(int(2 * FRESH) + 1)]
         at = said if said in now else now[0]
         return [long_day(self.house.today), str(self.house.zone), f"updated {at}", at]
 
@@ -77,8 +76,8 @@ class Expected:
         names = ("yesterday", "a week ago")
         evening = max(each["date"][11:16] for each in self.receipts[yesterday])
         whole = self.until(yesterday, "24:00")[0]
-        best, worst = self.ends()
         return {
+            "at": got["at"],
             "stamp": stamp,
             "notice": [],
             "revenue": [money(day.sum)],
@@ -95,10 +94,9 @@ class Expected:
                 change(now[0] / now[1], past[0][0] / past[0][1], f"yesterday at {minute}",
                        money(past[0][0] / past[0][1]), ("higher", "lower"))
             ],
-            "categories": bars(day.categories, "(no category)", money),
-            "payments": bars(day.payments, "(not named)", money),
-            "best": best,
-            "worst": worst,
+            **bars("categories", day.categories, "(no category)", money),
+            **bars("payments", day.payments, "(not named)", money),
+            **self.ends(),
             "curve note": [
                 f"Today {money(day.sum)} so far; yesterday {money(past[0][0])} by {minute}, and {money(whole)} in all."
             ],
@@ -114,17 +112,17 @@ class Expected:
             "minutes": self.received(),
         }  # fmt: skip
 
-    def ends(self) -> tuple[list[list[str]], list[list[str]]]:
+    def ends(self) -> Told:
         """The first five stores, and of the others the last five from the last one up."""
-        ordered = self.ranked()
         rows = [
             (str(place), f"Store {name}", money(self.day.stores[name]), receipts(self.day.store_counts[name]))
-            for place, name in enumerate(ordered, start=1)
+            for place, name in enumerate(self.ranked(), start=1)
         ]
-        first, last = rows[:5], rows[5:][::-1][:5]
-        return [list(column) for column in zip(*first, strict=True)], [
-            list(column) for column in zip(*last, strict=True)
-        ]
+        return {
+            f"{card} {part}": [row[column] for row in shown]
+            for card, shown in (("best", rows[:5]), ("worst", rows[5:][::-1][:5]))
+            for column, part in enumerate(("place", "name", "amount", "share"))
+        }
 
     def ranked(self) -> list[str]:
         """Stores by revenue, the largest first."""
@@ -142,15 +140,14 @@ class Expected:
         day, ordered = self.day, self.ranked()
         whole = sum((cents(amount) for amount in day.stores.values()), Decimal())
         return {
+            "at": got["at"],
             "stamp": self.stamp(got),
             "facts": [str(len(ordered)), money(whole), f"{day.count:,}", money(whole / len(ordered))],
-            "stores": [
-                ordered,
-                [number(day.stores[name]) for name in ordered],
-                [share(day.stores[name], whole) or "–" for name in ordered],  # noqa: RUF001 - a dash is shown
-                [f"{day.store_counts[name]:,}" for name in ordered],
-                [number(cents(day.stores[name]) / day.store_counts[name]) for name in ordered],
-            ],
+            "column 1": ordered,
+            "column 2": [number(day.stores[name]) for name in ordered],
+            "column 3": [share(day.stores[name], whole) or "–" for name in ordered],  # noqa: RUF001 - a dash is shown
+            "column 4": [f"{day.store_counts[name]:,}" for name in ordered],
+            "column 5": [number(cents(day.stores[name]) / day.store_counts[name]) for name in ordered],
             "links": [f"/store?id={quote(name, safe=_KEPT_BY_BROWSERS)}" for name in ordered],
         }
 
@@ -164,6 +161,7 @@ class Expected:
         part = share(day.stores[name], whole)
         newest = sorted(mine, key=lambda each: (each["date"], self.id_of(each)), reverse=True)[:10]
         return {
+            "at": got["at"],
             "stamp": self.stamp(got),
             "h1": [f"Store {name}"],
             "figures": [
@@ -181,12 +179,12 @@ class Expected:
                 for hour, sold in by_hour.items()
             ],
             "heights": [length(revenue, highest) for revenue in revenues.values()],
-            "categories": bars(
-                sums.categories, "(no category)", number,
+            **bars(
+                "categories", sums.categories, "(no category)", number,
                 {name: f"{quantity(amount)} sold" for name, amount in sums.quantities.items()},
             ),
-            "payments": bars(
-                sums.payments, "(not named)", number,
+            **bars(
+                "payments", sums.payments, "(not named)", number,
                 {name: f"{count} payment{'' if count == 1 else 's'}" for name, count in payments(mine).items()},
             ),
             "newest": [
@@ -219,9 +217,8 @@ class Expected:
         minute = minutes(stamp[-1][:5])
         reasons = sorted({each["reason"] for each in rejected})
         return {
+            "at": got["at"],
             "stamp": stamp,
-            # Tills that send hours late, and what was rejected in the last hour, are to be looked at.
-            "verdict": got["verdict"],
             "minutes": [f"{clock(at)}: {came.get(clock(at), 0):,}" for at in range(minute - 60, minute)],
             "so far": [f"Since {clock(minute)}: {came.get(clock(minute), 0):,}."],
             "live figures": ["live", "0"],
@@ -231,7 +228,7 @@ class Expected:
             "queues states": ["good", "good", "good"],
             "workers figures": ["1"],
             "workers states": ["good"],
-            "workers": [["100.0%"]],
+            "workers": ["100.0%"],
             "rejected": [f"{len(rejected):,}"],
             "reasons": [f"{name} {sum(each['reason'] == name for each in rejected):,}" for name in reasons],
             "newest": [
@@ -250,7 +247,7 @@ class Expected:
                 str(each["terminalID"]),
                 str(each["cashReceiptID"]),
                 str(each["customerID"] or ""),
-                named(categories(each)),
+                few(categories(each)),
                 all_digits(total(each)),
             ]
             for each in found
@@ -347,8 +344,8 @@ def length(part: Decimal, longest: Decimal) -> float:
 
 
 def bars(
-    amounts: Mapping[str, Decimal], nameless: str, write: Any, details: Mapping[str, str] | None = None
-) -> list[list[Any]]:
+    card: str, amounts: Mapping[str, Decimal], nameless: str, write: Any, details: Mapping[str, str] | None = None
+) -> Told:
     """Names, amounts, shares and lengths, the largest first; those beyond BARS together in the last."""
     ordered = sorted(amounts.items(), key=lambda row: (-row[1], row[0]))
     rest = ordered[BARS - 1 :] if len(ordered) > BARS else []
@@ -357,12 +354,12 @@ def bars(
     if rest:
         named.append((f"{len(rest)} others", sum((amount for _, amount in rest), Decimal())))
     whole, longest = sum(amounts.values(), Decimal()), max(amount for _, amount in named)
-    return [
-        [name for name, _ in named],
-        [write(amount) for _, amount in named],
-        [share(amount, whole) for _, amount in named],
-        [length(amount, longest) for _, amount in named],
-    ]
+    return {
+        f"{card} name": [name for name, _ in named],
+        f"{card} amount": [write(amount) for _, amount in named],
+        f"{card} share": [share(amount, whole) for _, amount in named],
+        f"{card} length": [length(amount, longest) for _, amount in named],
+    }
 
 
 def change(now: Any, then: Any, other: str, was: str, words: tuple[str, str]) -> str:
@@ -397,7 +394,7 @@ def categories(receipt: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(line["productCategoryName"] for line in receipt["lines"]))
 
 
-def named(names: Sequence[str]) -> list[str]:
+def few(names: Sequence[str]) -> list[str]:
     """Categories as a row of the list has them: some by their names, the others as a number."""
     shown = [name or "(no category)" for name in names[:4]]
     return shown if len(names) <= 4 else [*shown, f"and {len(names) - 4} more"]

@@ -1,5 +1,6 @@
 """What stands on a page, read from it as text: each page as one dictionary, to be compared whole."""
 
+import time
 from math import isnan
 from typing import Any
 
@@ -9,14 +10,39 @@ from playwright.async_api import Locator, Page
 _ROWS = """() => Array.from(document.querySelectorAll("section.found tbody tr"), row => Array.from(row.cells, cell =>
     cell.matches(".kinds") ? Array.from(cell.querySelectorAll(".kind"), each => each.innerText.trim())
         : cell.innerText.trim()))"""
-_SOURCE = """(name) => {
-    for (const root of Bokeh.documents[0].roots())
-        for (const model of root.references())
-            if (model.type === "ColumnDataSource" && model.name === name)
-                return Object.fromEntries(Object.entries(model.data).map(([key, column]) => [key, Array.from(column)]))
-    return {}
+#: Reads what is wanted, each as (what, where, …). `>>` is where a way may go on within panes that are documents of
+#: their own.
+_LOOK = r"""(wanted) => {
+    const within = (place) => {
+        const found = place.shadowRoot ? within(place.shadowRoot) : []
+        if (place.querySelectorAll === undefined) return found
+        found.push(place)
+        for (const each of place.querySelectorAll("*")) if (each.shadowRoot) found.push(...within(each.shadowRoot))
+        return found
+    }
+    const all = (way) => way.split(" >> ").reduce((places, part) =>
+        [...new Set(places.flatMap(within).flatMap(place => [...place.querySelectorAll(part)]))], [document])
+    const text = (each) => each.innerText.split(/\s+/).filter(Boolean).join(" ")
+    const source = (name) => {
+        for (const root of Bokeh.documents[0]?.roots() ?? [])
+            for (const model of root.references())
+                if (model.type === "ColumnDataSource" && model.name === name)
+                    return Object.fromEntries(Object.entries(model.data).map(([key, row]) => [key, Array.from(row)]))
+        return {}
+    }
+    const read = {
+        text: (way) => all(way).map(text),
+        content: (way) => all(way).map(each => each.textContent.trim()),
+        length: (way) => all(way).map(each => parseFloat(each.style.width || each.style.height)),
+        href: (way) => all(way).map(each => each.getAttribute("href")),
+        rows: (way, cells) => all(way).map(row => [...row.querySelectorAll(cells)].map(text)),
+        source,
+    }
+    return Object.fromEntries(Object.entries(wanted).map(([name, [what, ...how]]) => [name, read[what](...how)]))
 }"""
-_WIDTHS = "all => all.map(each => parseFloat(each.style.width || each.style.height))"
+#: What to read and where: see `_LOOK`.
+Want = tuple[str, ...]
+STAMP: Want = ("text", ".stamp span")
 
 
 async def texts(place: Page | Locator, selector: str) -> list[str]:
@@ -29,80 +55,82 @@ async def rows(place: Page | Locator, selector: str, cells: str = "td, th") -> l
     return [await texts(row, cells) for row in await place.locator(selector).all()]
 
 
-async def widths(place: Page | Locator, selector: str) -> list[float]:
-    """How long the bars are, percent."""
-    found: list[float] = await place.locator(selector).evaluate_all(_WIDTHS)
-    return found
+async def look(page: Page, **wanted: Want) -> dict[str, Any]:
+    """All that is wanted of a live page, read at one moment; `at` is that moment, epoch seconds."""
+    found: dict[str, Any] = await page.evaluate(
+        _LOOK, {name.replace("_", " "): list(want) for name, want in wanted.items()}
+    )
+    return {**found, "at": time.time()}
 
 
 async def today(page: Page) -> dict[str, Any]:
     """The page of today, but for what came in lately."""
-    found: dict[str, Any] = {"stamp": await texts(page, ".stamp span"), "notice": await texts(page, "#notice .notice")}
+    wanted: dict[str, Want] = {"stamp": STAMP, "notice": ("text", "#notice >> .notice")}
     for card in ("revenue", "receipts", "basket"):
-        found[card] = await texts(page, f"section.{card} .number")
-        found[f"{card} compared"] = await texts(page, f"section.{card} .changes li")
+        wanted[card] = ("text", f"section.{card} >> .number")
+        wanted[f"{card}_compared"] = ("text", f"section.{card} >> .changes li")
     for card in ("categories", "payments"):
-        found[card] = await _bars(page, f"section.{card} .bars")
+        wanted |= _bars(card, f"section.{card} >> .bars")
     for card in ("best", "worst"):
-        found[card] = [
-            await texts(page, f"section.{card} .stores {part}") for part in (".place", ".name", ".amount", ".share")
-        ]
-    found["curve note"] = await texts(page, "#curve-note .small")
-    points, now, last = [await page.evaluate(_SOURCE, name) for name in ("curve", "now", "last")]
+        for part in ("place", "name", "amount", "share"):
+            wanted[f"{card}_{part}"] = ("text", f"section.{card} >> .stores .{part}")
+    wanted["curve_note"] = ("text", "#curve-note >> .small")
+    wanted |= {name: ("source", name) for name in ("curve", "now", "last", "minutes")}
+    found = await look(page, **wanted)
+    points, now, last, bars = (found[name] for name in ("curve", "now", "last", "minutes"))
     found["curve"] = {
-        time: [None if isnan(value) else round(value, 2) for value in pair]
-        for time, *pair in zip(*(points.get(name, []) for name in ("time", "today", "before")), strict=True)
+        by: [None if isnan(value) else round(value, 2) for value in pair]
+        for by, *pair in zip(*(points.get(name, []) for name in ("time", "today", "before")), strict=True)
     }
     found["now"] = [[round(value, 2) for value in now.get(name, [])[-1:]] for name in ("at", "today")]
     found["last"] = [[round(value, 2) for value in last.get(name, [])] for name in ("at", "before")]
-    bars = await page.evaluate(_SOURCE, "minutes")
     found["minutes"] = dict(zip(bars.get("time", []), bars.get("count", []), strict=True))
     return found
 
 
 async def stores(page: Page) -> dict[str, Any]:
     """The page of all stores."""
-    return {
-        "stamp": await texts(page, ".stamp span"),
-        "facts": await texts(page, ".day dd"),
-        "stores": [await texts(page, f"#stores tbody tr > :nth-child({place})") for place in range(1, 6)],
-        "links": await links(page, "#stores tbody a"),
+    columns: dict[str, Want] = {
+        f"column_{place}": ("text", f"#stores tbody tr > :nth-child({place})") for place in range(1, 6)
     }
+    return await look(page, stamp=STAMP, facts=("text", ".day >> dd"), links=("href", "#stores tbody a"), **columns)
 
 
 async def store(page: Page) -> dict[str, Any]:
     """A store's own page."""
-    return {
-        "stamp": await texts(page, ".stamp span"),
-        "h1": await texts(page, "h1"),
-        "figures": await texts(page, "main > section .number"),
-        "small": await texts(page, "main > section .small"),
-        "hours": await texts(page, "section.hours li .hidden"),
-        "heights": await widths(page, "section.hours .column"),
-        "categories": await _bars(page, "section.categories .lines"),
-        "payments": await _bars(page, "section.payments .lines"),
-        "newest": await rows(page, "section.newest tbody tr"),
-        "links": await links(page, "section.newest tbody a"),
-    }
+    return await look(
+        page,
+        stamp=STAMP,
+        h1=("text", "h1"),
+        figures=("text", "main > section >> .number"),
+        small=("text", "main > section >> .small"),
+        hours=("text", "section.hours li .hidden"),
+        heights=("length", "section.hours .column"),
+        newest=("rows", "section.newest tbody tr", "td"),
+        links=("href", "section.newest tbody a"),
+        **_bars("categories", "section.categories .lines"),
+        **_bars("payments", "section.payments .lines"),
+    )
 
 
 async def system(page: Page) -> dict[str, Any]:
     """The page of the system, but for how long things take and what came in lately."""
-    found: dict[str, Any] = {
-        "stamp": await texts(page, ".stamp span"),
-        "verdict": await texts(page, ".verdict strong"),
-        "minutes": [text.strip() for text in await page.locator("svg rect title").all_text_contents()],
-        "so far": await texts(card(page, "incoming"), ".small:not(.why):not(figcaption):not(.axis)"),
-        "workers": await rows(page, "section:has(#h-workers) li", ".share"),
-        "rejected": [text.split()[0] for text in await texts(card(page, "rejected"), ".value")],
-        "reasons": await texts(card(page, "rejected"), ".chips a"),
-        "newest": await rows(page, "section:has(#h-rejected) tbody tr"),
-    }
+    cards: dict[str, Want] = {}
     for name in ("live", "queues", "workers"):
-        found[f"{name} figures"] = await texts(card(page, name), ".value")
-        found[f"{name} states"] = await texts(card(page, name), ".state")
-    found["facts"] = await texts(card(page, "live"), ".facts dd")
-    return found
+        cards[f"{name}_figures"] = ("text", f"section:has(#h-{name}) >> .value")
+        cards[f"{name}_states"] = ("text", f"section:has(#h-{name}) >> .state")
+    return await look(
+        page,
+        stamp=STAMP,
+        minutes=("content", "section:has(#h-incoming) >> svg rect title"),
+        so_far=("text", "section:has(#h-incoming) >> .figure + .small"),
+        facts=("text", "section:has(#h-live) >> .facts dd"),
+        workers=("text", "section:has(#h-workers) >> li .share"),
+        rejected=("text", "section:has(#h-rejected) >> .value"),
+        reasons=("text", "section:has(#h-rejected) >> .chips a"),
+        newest=("rows", "section:has(#h-rejected) >> tbody tr", "td"),
+        **cards,
+    )
 
 
 async def listed(page: Page) -> list[list[Any]]:
@@ -132,13 +160,7 @@ def card(page: Page, name: str) -> Locator:
     return page.locator(f"section:has(#h-{name})")
 
 
-async def links(page: Page, selector: str) -> list[str]:
-    """Where links lead."""
-    found: list[str] = await page.locator(selector).evaluate_all("all => all.map(each => each.getAttribute('href'))")
-    return found
-
-
-async def _bars(page: Page, selector: str) -> list[Any]:
+def _bars(name: str, selector: str) -> dict[str, Want]:
     """Names, amounts, shares and lengths of ordered bars."""
-    parts = [await texts(page, f"{selector} {part}") for part in (".name", ".amount", ".share")]
-    return [*parts, await widths(page, f"{selector} .fill")]
+    parts: dict[str, Want] = {f"{name}_{part}": ("text", f"{selector} .{part}") for part in ("name", "amount", "share")}
+    return {**parts, f"{name}_length": ("length", f"{selector} .fill")}

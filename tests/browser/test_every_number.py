@@ -203,6 +203,7 @@ async def test_receipts_are_listed_and_exported(opened: Open) -> None:
     house, expected = opened.house, await opened.expected()
     seen = await opened.visit("/receipts")
     everything = [each for receipts in expected.receipts.values() for each in receipts]
+    ids = await stored_ids(opened)
     asked: list[tuple[dict[str, str], Any]] = [
         ({}, lambda each: each["date"].startswith(house.today)),
         ({"day": ""}, lambda each: True),
@@ -219,14 +220,14 @@ async def test_receipts_are_listed_and_exported(opened: Open) -> None:
         ({"day": "", "min": "2.8125", "max": "18"}, lambda each: Decimal("2.8125") <= expected_pages.total(each) <= 18),
     ]  # fmt: skip
     for query, wanted in asked:
-        found = newest_first([each for each in everything if wanted(each)], await stored_ids(opened))
+        found = newest_first([each for each in everything if wanted(each)], ids)
         assert found, query
         await seen.page.goto(f"{house.url}/receipts?{urlencode(query)}")
         days = query.get("day") == "" or ("day" not in query and bool(query))
         assert await read_pages.listed(seen.page) == expected.listed(found, days=days), query
         answer = await seen.page.request.get(f"{house.url}/receipts.csv?{urlencode(query)}")
         rows = list(csv.DictReader(io.StringIO((await answer.body()).decode("utf-8-sig"), newline="")))
-        assert rows == [csv_row(each, await stored_ids(opened), house) for each in found], query
+        assert rows == [csv_row(each, ids, house) for each in found], query
     assert seen.complaints == []
     await seen.page.close()
 
