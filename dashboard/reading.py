@@ -13,8 +13,9 @@ log = structlog.get_logger("tillstream.dashboard")
 
 T = TypeVar("T")
 
-#: Between the end of a reading and the next pass at least so many times what the reading took: 5 % of the time.
-REST = 19
+#: Between the end of a reading and the next pass at least so many times what the reading took: 20 % of the time. With
+#: more, one reading that a busy moment made slow, say by all pages of a server that has just begun, would stay long.
+REST = 4
 #: After a reading that failed the rest is no longer than this: what took so long was mostly waiting for no answer, and
 #: people look at an error meanwhile. Seconds.
 REST_AFTER_FAILURE = 60.0

@@ -56,7 +56,7 @@ class StoreDays:
     """Readings of stores' days, shared by all sessions.
 
     The first reading of a store's day begins at once. It is read again when its number of events has changed, at most
-    every EVERY_SECONDS, and all readings together take about 5 % of the time, if each store was read once.
+    every EVERY_SECONDS, and all readings together take about 20 % of the time, if each store was read once.
     """
 
     def __init__(
