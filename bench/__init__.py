@@ -9,4 +9,5 @@ never tested.
 - `bench.sessions`: the dashboard's pages as browsers without eyes
 - `bench.post`, `bench.flush`, `bench.memory`, `bench.dashboard`: what is measured
 - `bench.bare`, `bench.drain`: the processes that we are compared with, or that stand behind us
+- `bench.faults`: no benchmark but a campaign of real faults, with a command of its own (`python -m bench.faults`)
 """
