@@ -2,6 +2,7 @@
 
 import json
 import random
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -54,12 +55,17 @@ def command(
     except (CampaignError, RabbitMissingError, FerretMissingError) as exc:
         sys.exit(f"error: {exc}")
     show(outcome)
-    report = json.dumps(as_dict(outcome), indent=2)
+    report = json.dumps(as_dict(outcome, _command(chosen)), indent=2)
     print(report)
     if to is not None:
         to.write_text(report + "\n")
     if failures(outcome):
         sys.exit(1)
+
+
+def _command(seed: int) -> str:
+    given = sys.argv[1:]
+    return shlex.join(["python", "-m", "bench.faults", *given, *(() if "--seed" in given else ("--seed", str(seed)))])
 
 
 if __name__ == "__main__":

@@ -68,6 +68,7 @@ class Outcome:
         surprises: what a process did that it is not to do.
         complaints: errors that processes logged → how often.
         audit: what `tillstream audit --json` printed.
+        broker: what it is, with its version.
     """
 
     options: CampaignOptions
@@ -82,6 +83,7 @@ class Outcome:
     surprises: list[str]
     complaints: dict[str, int]
     audit: str
+    broker: str
 
 
 async def play(
@@ -137,6 +139,7 @@ async def play(
             surprises=[f"{part.name} {text}" for part in stage.parts.values() for text in part.surprises],
             complaints=dict(complaints.most_common()),
             audit=printed,
+            broker=f"RabbitMQ {(await asyncio.to_thread(stage.rabbit.api.get, '/overview'))['rabbitmq_version']}",
         )
 
 

@@ -1,5 +1,6 @@
 """The report of a campaign: as JSON, and as tables for people."""
 
+import os
 from collections import Counter
 from typing import Any
 
@@ -21,14 +22,26 @@ def failures(outcome: Outcome) -> list[str]:
     return [*outcome.verdict.wrong, *outcome.surprises]
 
 
-def as_dict(outcome: Outcome) -> dict[str, Any]:
-    """For JSON. Sums are texts, so that no reader makes floats of them."""
+def as_dict(outcome: Outcome, command: str = "") -> dict[str, Any]:
+    """For JSON. Sums are texts, so that no reader makes floats of them. `command` plays it again."""
     options, verdict = outcome.options, outcome.verdict
     by_kind = faults_by_kind(outcome)
     return {
         "passed": not failures(outcome),
         "failures": failures(outcome),
-        "command": f"python -m bench.faults --minutes {options.seconds / 60:g} --seed {options.seed}",
+        "command": command,
+        "setup": {
+            "entrypoints": options.stage.entrypoints,
+            "workers": options.stage.workers,
+            "totals": options.stage.totals,
+            "receipts_per_second": options.traffic.rate,
+            "copies": options.traffic.copies,
+            "conflicts": options.traffic.conflicts,
+            "work_max_bytes": options.stage.work_max_bytes,
+            "broker": outcome.broker,
+            "store": "FerretDB 1.24 on SQLite",
+            "cores": os.cpu_count(),
+        },
         "seed": options.seed,
         "seconds": outcome.took_s,
         "rest_seconds": outcome.rest_s,
