@@ -30,6 +30,7 @@ def command(
     only: Annotated[
         list[str] | None, typer.Option(help=f"Just these kinds: {', '.join(_KINDS)}.", metavar="KIND")
     ] = None,
+    logs: Annotated[Path | None, typer.Option(help="Keep the processes' logs in this folder.")] = None,
     to: Annotated[Path | None, typer.Option("--json", help="Write the report there, too.")] = None,
 ) -> None:
     """Break things for some minutes; ends with 1 unless nothing was lost and nothing counted twice."""
@@ -38,6 +39,8 @@ def command(
         raise typer.BadParameter(f"there is no fault {', '.join(sorted(unknown))}")
     chosen = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     began = time.monotonic()
+    if logs is not None:
+        logs.mkdir(parents=True, exist_ok=True)
 
     def say(text: str) -> None:
         print(f"[{time.monotonic() - began:6.0f} s] {text}", file=sys.stderr, flush=True)
@@ -47,7 +50,7 @@ def command(
         seed=chosen,
         seconds=minutes * 60,
         traffic=TrafficOptions(rate=rate),
-        stage=StageOptions(disks=disks),
+        stage=StageOptions(disks=disks, logs=logs),
         pace=Pace(kinds=[_KINDS[name] for name in only or _KINDS]),
     )
     try:

@@ -143,9 +143,11 @@ def judge(history: Iterable[Sent], evidence: Evidence) -> Verdict:
         for facts in (describe(body) for reason, body in evidence.rejected if reason == "conflict")
     }
     _judge_receipts(verdict, sent, stored, conflicts)
-    _judge_ledger(verdict, evidence)
     _judge_sums(verdict, sent, stored)
-    _judge_totals(verdict, evidence)
+    # What the ledger counts wrongly the totals do as well: each is one receipt's fault, not two.
+    by_ledger, by_totals = _judge_ledger(verdict, evidence), _judge_totals(verdict, evidence)
+    verdict.duplicated += max(by_ledger[0], by_totals[0])
+    verdict.uncounted += max(by_ledger[1], by_totals[1])
     for reason, count in Counter(reason for reason, _ in evidence.rejected).items():
         if reason != "conflict":
             verdict.wrong.append(f"{count} in rejected as {reason}")
@@ -190,17 +192,17 @@ def _judge_receipts(
     _name(verdict, "answered as not valid", invalid)
 
 
-def _judge_ledger(verdict: Verdict, evidence: Evidence) -> None:
+def _judge_ledger(verdict: Verdict, evidence: Evidence) -> tuple[int, int]:
+    """Receipts that the ledger counts too much, and too little."""
     owned = Counter(frame for _, frame in evidence.stored)
     counted: Counter[str] = Counter()
     for frame, count in evidence.counted:
         counted[frame] += count
     more = {frame: counted[frame] - owned[frame] for frame in counted if counted[frame] > owned[frame]}
     less = {frame: owned[frame] - counted[frame] for frame in owned if owned[frame] > counted[frame]}
-    verdict.duplicated += sum(more.values())
-    verdict.uncounted += sum(less.values())
     _name(verdict, "duplicated: the ledger counts more than a frame owns", sorted(more))
     _name(verdict, "uncounted: the ledger counts less than a frame owns", sorted(less))
+    return sum(more.values()), sum(less.values())
 
 
 def _judge_sums(verdict: Verdict, sent: Mapping[tuple[str, str], Sent], stored: Sequence[Facts]) -> None:
@@ -217,7 +219,9 @@ def _judge_sums(verdict: Verdict, sent: Mapping[tuple[str, str], Sent], stored: 
             verdict.recovered_sum += one.facts.amount
 
 
-def _judge_totals(verdict: Verdict, evidence: Evidence) -> None:
+def _judge_totals(verdict: Verdict, evidence: Evidence) -> tuple[int, int]:
+    """Receipts that the totals count too much, and too little."""
+    more = less = 0
     expected = Expected()
     expected.add_all(body for body, _ in evidence.stored)
     for day in sorted(expected.days.keys() | evidence.totals.keys()):
@@ -225,10 +229,10 @@ def _judge_totals(verdict: Verdict, evidence: Evidence) -> None:
         count = int(found.get("count", 0))
         verdict.totals_sum += Decimal(str(found.get("sum", 0)))
         if count > should.count:
-            verdict.duplicated += count - should.count
+            more += count - should.count
             verdict.wrong.append(f"duplicated: {day} counts {count - should.count} receipts more than are stored")
         elif count < should.count:
-            verdict.uncounted += should.count - count
+            less += should.count - count
             verdict.wrong.append(f"uncounted: {day} counts {should.count - count} receipts less than are stored")
         verdict.wrong += [f"{day}: {text}" for text in _unequal(should, found)]
     clients = verdict.acknowledged_sum + verdict.recovered_sum
@@ -238,6 +242,7 @@ def _judge_totals(verdict: Verdict, evidence: Evidence) -> None:
             f"sent and stored {clients.quantize(_CENT)}"
         )
     _judge_published(verdict, expected, evidence.published)
+    return more, less
 
 
 def _judge_published(verdict: Verdict, expected: Expected, published: Mapping[str, Any] | None) -> None:

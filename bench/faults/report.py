@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 from rich.console import Console, Group
+from rich.markup import escape
 from rich.table import Table
 
 from bench.faults.campaign import Outcome
@@ -98,11 +99,11 @@ def tables(outcome: Outcome) -> Group:
         lasted = sorted(done.lasted_s for done in outcome.faults if done.kind == kind)
         faults.add_row(kind, str(count), f"{lasted[0]:g} to {lasted[-1]:g}")
     for kind, why in outcome.skipped.items():
-        faults.add_row(f"[bold red]NOT DONE[/] {kind}", "0", why)
-    notes = [f"{count} x {text}" for text, count in outcome.complaints.items()]
-    notes += [f"{name} ended by itself with {codes}" for name, codes in outcome.ended.items()]
+        faults.add_row(f"[bold red]NOT DONE[/] {kind}", "0", escape(why))
+    notes = [f"{count} x {escape(text)}" for text, count in outcome.complaints.items()]
+    notes += [f"{name} ended by itself with {escape(str(codes))}" for name, codes in outcome.ended.items()]
     wrong = failures(outcome)
-    said = [f"[bold red]FAILED[/] {text}" for text in wrong] or [
+    said = [f"[bold red]FAILED[/] {escape(text)}" for text in wrong] or [
         "[bold green]PASSED[/] nothing lost, nothing counted twice, totals equal to the cent, the audit agrees"
     ]
     return Group(receipts, faults, *notes, *said)

@@ -31,6 +31,7 @@ class StageOptions:
     Attributes:
         disks: put the servers' data on small disks of their own, which can be filled.
         work_max_bytes: limit of the work queue: small enough to be reached.
+        logs: folder for the processes' logs; by default they are gone at the end.
         settings: further `TILLSTREAM_*` settings, without that prefix.
     """
 
@@ -39,6 +40,7 @@ class StageOptions:
     totals: int = 2
     disks: bool = True
     work_max_bytes: int = 2 * 1024**2
+    logs: Path | None = None
     settings: dict[str, str] = field(default_factory=lambda: {"CHECKPOINT_S": "2"})
 
 
@@ -48,6 +50,7 @@ class Stage:
 
     Attributes:
         broker_url, store_url: past the proxies.
+        folder: where processes log.
         urls: of the entrypoints.
         parts: process name → process.
         links: such as `worker-1 to store` → its proxy.
@@ -100,7 +103,7 @@ async def staged(options: StageOptions, rabbit: Rabbit | None = None) -> AsyncIt
     Raises RabbitMissingError and FerretMissingError where there are none.
     """
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tillstream-faults-")))
+        folder = options.logs or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tillstream-faults-")))
         disks, no_disk = _disks(stack) if options.disks else ([None, None], "not asked for")
         broker_disk, store_disk = disks
         ferret = FerretServer(store_disk.folder if store_disk else None)

@@ -12,7 +12,7 @@ from tests.servers.fixtures import missing_server
 from tests.servers.rabbit import Rabbit
 
 SEED = 3
-SECONDS = 12.0
+SECONDS = 10.0
 #: What is done and undone within a second or two, and leaves the broker itself alone: other tests share it.
 KINDS = (
     Kind.KILL, Kind.FREEZE, Kind.RESTART, Kind.STORE_KILL, Kind.STORE_FREEZE, Kind.CUT, Kind.HOLE, Kind.DEAF,
@@ -28,7 +28,7 @@ async def test_a_short_campaign_loses_nothing_and_counts_nothing_twice(rabbit: R
     options = CampaignOptions(
         seed=SEED,
         seconds=SECONDS,
-        traffic=TrafficOptions(rate=150.0),
+        traffic=TrafficOptions(rate=100.0),
         stage=StageOptions(workers=2, disks=False),
         pace=Pace(pause_s=(0.2, 0.8), shortest=True, kinds=KINDS),
     )
@@ -40,7 +40,7 @@ async def test_a_short_campaign_loses_nothing_and_counts_nothing_twice(rabbit: R
     assert not failures(outcome), report
     assert len(faults_by_kind(outcome)) >= 5, report
     receipts = report["receipts"]
-    assert receipts["acknowledged"] > 500, report
+    assert receipts["acknowledged"] > 300, report
     assert (receipts["lost"], receipts["duplicated"], receipts["uncounted"]) == (0, 0, 0)
     assert report["sums"]["totals"] == report["sums"]["stored"]
     assert report["passed"]
