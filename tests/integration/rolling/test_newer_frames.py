@@ -98,7 +98,7 @@ async def test_on_rabbitmq_the_frame_waits_with_the_old_worker_and_a_newer_one_c
         def held() -> bool:
             queue = rabbit.queue(broker, "receipts.work")
             assert queue.get("message_stats", {}).get("redeliver", 0) == 0, "it was handed back"
-            return (queue["messages_unacknowledged"], queue["messages_ready"]) == (1, 0)
+            return (queue.get("messages_unacknowledged"), queue.get("messages_ready")) == (1, 0)
 
         await eventually(lambda: asyncio.to_thread(held), timeout=30, every=0.5)
         assert await old.stop() == 0

@@ -122,7 +122,7 @@ async def change(system: System, senders: list[Sender]) -> None:
 
 @pytest.mark.rabbit
 @pytest.mark.mongo
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 async def test_the_previous_release_and_this_one_work_side_by_side(
     server_system: System, partials: list[dict[str, Any]], previous: Path
 ) -> None:
