@@ -178,9 +178,9 @@ def test_minutes_that_were_missed_are_not_taken_for_none() -> None:
 
     def hear(revision: int, seconds: float, receipts: int) -> None:
         one = {"12:40": {"sum": 5.0, "count": 1}}
-        stamp = {"as_of": NOON + seconds}
-        feed.take("count", "receipts", body(revision, sum=5.0 * receipts, count=receipts, **stamp))
-        feed.take("metrics", "receipts.minutes", body(revision, received={}, own=one, complete=False, **stamp))
+        at = NOON + seconds
+        feed.take("count", "receipts", body(revision, sum=5.0 * receipts, count=receipts, as_of=at))
+        feed.take("metrics", "receipts.minutes", body(revision, received={}, own=one, complete=False, as_of=at))
 
     old = past_of({DAY: {"09:00": (60.0, 3)}})
     feed.take("metrics", "receipts.minutes", body(as_of=NOON, received={}, own={}, complete=False))
