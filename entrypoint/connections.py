@@ -23,7 +23,7 @@ _LINGER_SECONDS = 5.0
 #: Refusals under way beyond which a connection is closed without a word.
 _MAX_REFUSALS = 100
 #: How long a connection beyond the limit may take to ask, and to read that it is one too many.
-_REFUSAL_SECONDS = 2.0
+_REFUSAL_SECONDS = 5.0
 #: File descriptors of the process that are for something else than connections.
 _OTHER_DESCRIPTORS = 256
 #: How aiohttp goes on after it has said what is wrong: with the bytes in question, as Python writes them.

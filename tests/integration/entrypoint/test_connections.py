@@ -115,8 +115,9 @@ async def test_connections_beyond_the_limit_are_told_so(tmp_path: Path) -> None:
             writer.close()
 
 
-async def test_a_flood_of_connections_is_closed_and_passes(tmp_path: Path) -> None:
+async def test_a_flood_of_connections_is_closed_and_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Far more connections than the limit, all silent: none is kept for long, and afterwards all is well."""
+    monkeypatch.setattr("entrypoint.connections._REFUSAL_SECONDS", 0.5)
     async with entrypoint(tmp_path, EntrypointConfig(connections_max=5)) as entry:
         flood = await asyncio.gather(
             *(asyncio.open_connection(entry.bound.host, entry.bound.port) for _ in range(300)), return_exceptions=True

@@ -147,7 +147,7 @@ async def test_a_full_queue_and_a_slow_store_refuse_and_lose_nothing(
         system.add("entrypoint", "entrypoint", "--port", str(system.port))
         system.add("totals", "totals")
         async with running(system):
-            first = receipts(1, 2400, 20)
+            first = receipts(1, 1600, 20)
             outcome = await post_all(system, first, tasks=8, connections=8)
             assert outcome.reasons["broker-full"] > 0, outcome.reasons
             taken_bytes = sum(len(event) for request in outcome.taken for event in request)
@@ -161,7 +161,7 @@ async def test_a_full_queue_and_a_slow_store_refuse_and_lose_nothing(
             await assert_counted(system, first)
 
             link.set(Mode.SLOW, delay_s=0.5)
-            second = receipts(2, 3000, 20)
+            second = receipts(2, 2000, 20)
             outcome = await post_all(system, second, tasks=8, connections=8)
             assert outcome.reasons["broker-full"] > 0, outcome.reasons
             await serves_and_is_alive(system)
@@ -187,7 +187,7 @@ async def test_an_embedded_store_that_takes_nothing_makes_requests_be_refused(tm
     async with running(system):
         holder = sqlite3.connect(tmp_path / "data" / "store.db", isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
-        sent = receipts(3, 3000, 20)
+        sent = receipts(3, 2000, 20)
         outcome = await post_all(system, sent, tasks=8, connections=8)
         assert outcome.reasons["broker-full"] > 0, outcome.reasons
         assert (await system.get("/healthz"))["status"] == "alive"
@@ -229,9 +229,22 @@ async def test_a_burst_of_single_receipts_loses_nothing(
 
 
 async def test_a_burst_on_the_embedded_default_loses_nothing(tmp_path: Path) -> None:
-    """In one process: 10,000 requests, 500 at a time; more connections than it takes are told so, and come again."""
-    environ = {"TILLSTREAM_DATA": str(tmp_path / "data"), "TILLSTREAM_CONNECTIONS": "400"}
+    """In one process: 10,000 requests, 500 at a time."""
+    system = System({"TILLSTREAM_DATA": str(tmp_path / "data")}, tmp_path)
+    system.add("up", "up", "--no-dashboard", "--port", str(system.port))
+    async with running(system):
+        await burst(system, tasks=500, connections=500)
+
+
+async def test_more_connections_than_there_may_be_lose_nothing(tmp_path: Path) -> None:
+    """Those that are too many are told so; who comes again is served."""
+    environ = {"TILLSTREAM_DATA": str(tmp_path / "data"), "TILLSTREAM_CONNECTIONS": "20"}
     system = System(environ, tmp_path)
     system.add("up", "up", "--no-dashboard", "--port", str(system.port))
     async with running(system):
-        await burst(system, tasks=500, connections=450)
+        sent = receipts(5, 600, 1)
+        outcome = await post_all(system, sent, tasks=60, connections=60)
+        assert outcome.reasons["overloaded"] > 0
+        assert len(outcome.taken) + len(outcome.refused) == 600
+        await until_taken(system, outcome.refused)
+        await assert_counted(system, sent)
