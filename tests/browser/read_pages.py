@@ -90,8 +90,9 @@ async def today(page: Page) -> dict[str, Any]:
 
 async def stores(page: Page) -> dict[str, Any]:
     """The page of all stores."""
+    # Rows that are not on the screen have content, but no text that can be seen.
     columns: dict[str, Want] = {
-        f"column_{place}": ("text", f"#stores tbody tr > :nth-child({place})") for place in range(1, 6)
+        f"column_{place}": ("content", f"#stores tbody tr > :nth-child({place})") for place in range(1, 6)
     }
     return await look(page, stamp=STAMP, facts=("text", ".day >> dd"), links=("href", "#stores tbody a"), **columns)
 

@@ -115,7 +115,10 @@ async def opened(
         made = Open(house, await browser.new_context(viewport={"width": 1280, "height": 900}))
         made.live = {name: await made.visit(path) for name, path in LIVE.items()}
         for seen in made.live.values():
-            await expect(seen.page.locator("#notice")).to_contain_text("No receipts yet: POST one to", timeout=20_000)
+            where = "http://127.0.0.1:3000" if house.rabbit else house.system.url
+            await expect(seen.page.locator("#notice")).to_contain_text(
+                f"No receipts yet: POST one to {where}/receipt", timeout=20_000
+            )
         today = days_sold.of(house.today)
         # One is sent twice, which changes nothing; one contradicts another, which is rejected.
         await made.sell(*today, today[1], days_sold.contradicted(today))
@@ -163,6 +166,10 @@ async def test_what_came_in_lately_and_how_long_it_took(opened: Open) -> None:
             each["stored"] - local(each["receipt"]["date"], house).timestamp() for each in expected.stored
         ),
     }
+    await expect(page.locator(".verdict")).to_contain_text("Rejected: 2.")
+    link = page.locator("section:has(#h-rejected) tbody a").first
+    found = (await house.system.get("/rejected"))["rejected"]
+    assert await link.get_attribute("href") == f"/rejected-item?id={found[0]['id']}"
     rows = await read_pages.rows(page, "section:has(#h-delays) tbody tr", "th, td")
     assert [row[0] for row in rows] == [f"{name} {when}" for name in delays for when in ("last minute", "the day")]
     for row in rows:
@@ -248,6 +255,7 @@ async def test_each_receipt_is_shown_as_it_was_posted(opened: Open) -> None:
         said = await read_pages.texts(seen.page, ".journey .delay")
         assert seconds(said[0]) == pytest.approx(delay, abs=step(said[0]))
         assert seconds(said[1]) == pytest.approx(stored["stored"] - stored["received"], abs=step(said[1]))
+        await expect(seen.page.locator(".journey li").last).to_contain_text("in the ledger of writer")
     assert seen.complaints == []
     await seen.page.close()
 
@@ -275,6 +283,8 @@ async def test_what_was_rejected_is_listed_and_shown(opened: Open) -> None:
     marked = [text.strip(" ,") for text in await read_pages.texts(page, "pre mark")]
     assert marked == ['"grossTotal": 99.99', '"grossTotal": 2.4']
     await expect(page.locator("#h-mine ~ .small")).to_contain_text(f"{found[0]['bytes']:,} bytes")
+    await page.get_by_role("link", name="the receipt that was stored first").click()
+    await expect(page.locator("h1")).to_have_text(f"Receipt {first['cashReceiptID']}")
     await page.goto(f"{house.url}/rejected-item?id={found[1]['id']}")
     assert (await facts_of(page))["Detail"] == found[1]["detail"]
     await expect(page.locator("pre")).to_contain_text('"storeID": "<b>12</b>"')

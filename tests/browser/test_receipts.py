@@ -5,7 +5,6 @@ import csv
 import io
 import json
 import re
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,6 @@ import pytest
 from playwright.async_api import Browser, Page, Request, expect
 
 from tests.browser.kept import Kept, kept, sold
-from tests.integration.system.harness import System, running
-from tests.servers.ferret import FerretServer
-from tests.servers.rabbit import Rabbit
 from tests.support import eventually
 from tests.unit.streams.sample import receipt
 
@@ -373,50 +369,6 @@ async def test_no_width_needs_sideways_scrolling_by_day_or_night(browser: Browse
             assert colour == ground, (theme, path)
         await context.close()
     assert hosts - {""} == {urlsplit(house.url).netloc}
-
-
-@pytest.mark.rabbit
-@pytest.mark.mongo
-async def test_on_real_servers(browser: Browser, rabbit: Rabbit, ferret: FerretServer, tmp_path: Path) -> None:
-    """Posted over HTTP, found in the browser, filtered, paged and exported, on RabbitMQ and MongoDB's protocol."""
-    environ = {
-        "TILLSTREAM_BROKER": rabbit.vhost(),
-        "TILLSTREAM_STORE": ferret.database(),
-        "TILLSTREAM_CHECKPOINT_S": "0.5",
-    }
-    system = System(environ, tmp_path)
-    up = system.add("up", "up", "--port", str(system.port), "--dashboard-port", "0")
-    today = time.strftime("%Y-%m-%d", time.gmtime())
-    posted = [
-        sold(number, number, date=f"{today} 00:00:{number % 60:02}", storeID=number % 2, categories=["Pain", TAG])
-        for number in range(1, 121)
-    ]
-    async with running(system):
-        async with aiohttp.ClientSession() as session:
-            async with session.post(f"{system.url}/receipts", json=posted) as answer:
-                assert answer.status == 202, await answer.text()
-            await system.counted(len(posted), [today])
-            url = await eventually(
-                lambda: next((line["url"] for line in up.events() if line.get("event") == "the day, live"), None)
-            )
-            assert url is not None
-            page, complaints = await opened(browser, f"{url}receipts")
-            await expect(page.locator("td.which")).to_have_count(50)
-            seen = await page.locator("td.which").all_inner_texts()
-            for _ in range(2):
-                await page.get_by_role("link", name="Older").click()
-                await expect(page.get_by_role("link", name="Newest")).to_be_visible()
-                seen += await page.locator("td.which").all_inner_texts()
-            assert sorted(map(int, seen)) == list(range(1, 121))
-            assert await listed(url, store="1", day=today, category=TAG, min="100", max="105") == ["105", "103", "101"]
-            await page.goto(f"{url}receipts?store=0&min=60&max=60")
-            await page.locator("td.which a").click()
-            await expect(page.locator("h1")).to_have_text("Receipt 60")
-            await expect(page.locator(".journey li").last).to_contain_text("in the ledger of writer")
-            async with session.get(f"{url}receipts.csv?day={today}") as answer:
-                rows = list(csv.DictReader(io.StringIO((await answer.read()).decode("utf-8-sig"), newline="")))
-            assert sorted(int(row["receipt"]) for row in rows) == list(range(1, 121))
-            assert complaints == []
 
 
 async def opened(browser: Browser, url: str) -> tuple[Page, list[str]]:

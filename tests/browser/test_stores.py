@@ -8,10 +8,8 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import Dashboard, Publisher, Visit, watched
-from tests.browser.test_system import SOON, a_receipt, dashboard_of, post
+from tests.browser.posting import SOON, a_receipt, dashboard_of, post
 from tests.integration.system.harness import System, running
-from tests.servers.ferret import FerretServer
-from tests.servers.rabbit import Rabbit
 from tests.support import eventually
 
 pytestmark = pytest.mark.browser
@@ -253,19 +251,6 @@ async def check_a_stores_day(browser: Browser, system: System, url: str) -> None
 async def test_a_stores_own_day(browser: Browser, tmp_path: Path) -> None:
     """Live figures within two seconds, details soon after; unknown stores are said to be unknown."""
     system = System({"TILLSTREAM_DATA": str(tmp_path / "data")}, tmp_path)
-    up = system.add("up", "up", "--port", str(system.port), "--dashboard-port", "0")
-    async with running(system):
-        await check_a_stores_day(browser, system, await dashboard_of(up))
-
-
-@pytest.mark.rabbit
-@pytest.mark.mongo
-async def test_a_stores_own_day_on_servers(
-    browser: Browser, rabbit: Rabbit, ferret: FerretServer, tmp_path: Path
-) -> None:
-    """The same on RabbitMQ and FerretDB."""
-    environ = {"TILLSTREAM_BROKER": rabbit.vhost(), "TILLSTREAM_STORE": ferret.database()}
-    system = System(environ, tmp_path)
     up = system.add("up", "up", "--port", str(system.port), "--dashboard-port", "0")
     async with running(system):
         await check_a_stores_day(browser, system, await dashboard_of(up))

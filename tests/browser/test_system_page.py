@@ -1,8 +1,5 @@
 """The page of the system in a real browser: each figure and its state, what was rejected, alarms."""
 
-import json
-import time
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -12,9 +9,8 @@ from playwright.async_api import Browser, Page, expect
 from engine.prepare import rejected
 from store.protocol import RejectedStep
 from tests.browser.conftest import Dashboard, Publisher
+from tests.browser.posting import SOON
 from tests.browser.test_stores import fits, opened
-from tests.browser.test_system import SOON, a_receipt, dashboard_of, post
-from tests.integration.system.harness import System, running
 
 pytestmark = pytest.mark.browser
 
@@ -160,31 +156,3 @@ async def test_what_was_rejected_is_listed_and_shown(
         async with session.get(f"{dashboard.url}rejected?after=none") as answer:
             assert answer.status == 200
             assert "There is nothing older" in await answer.text()
-
-
-async def test_a_conflict_leads_to_the_receipt_that_counts(browser: Browser, tmp_path: Path) -> None:
-    """Two receipts with one number: the system's page tells, and shows where they differ."""
-    system = System({"TILLSTREAM_DATA": str(tmp_path / "data")}, tmp_path)
-    up = system.add("up", "up", "--port", str(system.port), "--dashboard-port", "0")
-    async with running(system):
-        url = await dashboard_of(up)
-        first = {**a_receipt("4711", 12.34), "date": time.strftime("%Y-%m-%d 00:00:00", time.gmtime())}
-        await post(system, first)
-        second = json.loads(json.dumps(first))
-        second["documentTotal"]["grossTotal"] = 99.99
-        await post(system, second)
-        seen = await opened(browser, f"{url}system")
-        page = seen.page
-        link = card(page, "Rejected").locator("tbody a")
-        await expect(link).to_have_count(1, timeout=15_000)
-        await expect(page.locator(".verdict")).to_contain_text("Rejected: 1.", timeout=SOON)
-        await expect(card(page, "Workers").locator(".value")).to_have_text("1", timeout=5 * SOON)
-        await expect(card(page, "Settings").locator("summary")).to_contain_text("settings of this process")
-        await link.click()
-        await expect(page.locator("h1")).to_have_text("Conflict")
-        await expect(page.locator("pre mark")).to_have_count(2)
-        marked = await page.locator("pre mark").all_inner_texts()
-        assert ["99.99" in marked[0], "12.34" in marked[1]] == [True, True]
-        await page.get_by_role("link", name="the receipt that was stored first").click()
-        await expect(page.locator("h1")).to_contain_text("4711")
-        assert seen.complaints == []
