@@ -18,7 +18,7 @@ T = TypeVar("T")
 REST = 4
 #: After a reading that failed the rest is no longer than this: what took so long was mostly waiting for no answer, and
 #: people look at an error meanwhile. Seconds.
-REST_AFTER_FAILURE = 60.0
+REST_AFTER_FAILURE = 10.0
 
 
 def rest(took: float, *, failed: bool) -> float:
