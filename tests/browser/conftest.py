@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import json
 import shutil
+import subprocess
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,21 +43,47 @@ ZONE = ZoneInfo("Europe/Paris")
 
 
 @pytest.fixture(scope="session")
-def chromium() -> str:
-    """Path of the browser; the test is skipped without one (and fails where CI=true allows no skip)."""
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Chromium for all tests of the session, as the address of its websocket.
+
+    The test is skipped without one (and fails where CI=true allows no skip).
+    """
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         missing_server("no Chromium on PATH (Debian: apt install chromium)")
-    return path
+    folder = tmp_path_factory.mktemp("chromium")
+    with (folder / "log").open("wb") as log:
+        command = [path, *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={folder / 'profile'}", "about:blank"]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        yield _websocket_of(process, folder / "profile" / "DevToolsActivePort")
+    finally:
+        process.kill()  # its profile goes with it: nothing to save, and its own processes end when it does
+        process.wait(timeout=10)
+
+
+def _websocket_of(process: "subprocess.Popen[bytes]", told: Path) -> str:
+    """Wait until Chromium has said where it listens, in a file of its profile: the port, and a path."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until and process.poll() is None:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            port, way = told.read_text().split()
+            return f"ws://127.0.0.1:{port}{way}"
+        time.sleep(0.02)
+    raise RuntimeError(f"Chromium did not start: exit code {process.poll()}")
 
 
 @pytest.fixture
 async def browser(chromium: str) -> AsyncIterator[Browser]:
-    """A browser of its own for each test."""
+    """The browser, in which each `new_page` is of a visitor of its own; closed at the end of the test."""
     async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        yield launched
-        await launched.close()
+        connected = await playwright.chromium.connect_over_cdp(chromium)
+        known = list(connected.contexts)
+        yield connected
+        for context in connected.contexts:
+            if context not in known:
+                await context.close()
+        await connected.close()
 
 
 @dataclass
