@@ -23,13 +23,13 @@ import pytest_asyncio
 from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
 from tests.browser import days_sold, expected_pages, read_pages
-from tests.browser.conftest import FLAGS, Visit, watched
+from tests.browser.conftest import Visit, watched
 from tests.browser.days_sold import CUSTOMER, FORMULA, STORE, TAG, Receipt, sale
 from tests.browser.expected_pages import Expected
 from tests.browser.house import SOON, House, embedded_house, server_house, soon
 from tests.support import eventually
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
 SERVERS = pytest.param("servers", marks=[pytest.mark.rabbit, pytest.mark.mongo])
 #: Silence is said after three seconds; with the second that the totals take between two messages. Seconds.
@@ -110,9 +110,11 @@ async def opened(
             servers = [request.getfixturevalue(name) for name in ("own_rabbit", "own_ferret")]
             house = await stack.enter_async_context(server_house(folder, *servers))
         playwright = await stack.enter_async_context(async_playwright())
-        browser = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        browser = await playwright.chromium.connect_over_cdp(chromium)
         stack.push_async_callback(browser.close)
-        made = Open(house, await browser.new_context(viewport={"width": 1280, "height": 900}))
+        context = await browser.new_context(viewport={"width": 1280, "height": 900})
+        stack.push_async_callback(context.close)
+        made = Open(house, context)
         made.live = {name: await made.visit(path) for name, path in LIVE.items()}
         for seen in made.live.values():
             where = "http://127.0.0.1:3000" if house.rabbit else house.system.url
