@@ -18,7 +18,7 @@ from aiormq.exceptions import ChannelInvalidStateError, DeliveryError, PublishEr
 from pamqp.commands import Basic
 
 from broker.amqp_consumer import OWN_ID, AmqpConsumer, Source
-from broker.amqp_declare import declare_subscription, declare_topology
+from broker.amqp_declare import Declarer, declare_subscription
 from broker.amqp_errors import reason, translated
 from broker.amqp_link import Endpoint, Link, stalled
 from broker.errors import (
@@ -47,7 +47,7 @@ class AmqpBroker:
 
     def __init__(self, endpoint: Endpoint, topology: Topology, publish_timeout: float) -> None:
         self._endpoint = endpoint
-        self._topology = topology
+        self._declarer = Declarer(topology)
         self._publish_timeout = publish_timeout
         self._publishing = Link(endpoint, "publishing", self._open_channels)
         self._consuming: Link | None = None
@@ -73,9 +73,7 @@ class AmqpBroker:
         return broker
 
     async def _declare(self, connection: AbstractConnection) -> Sequence[Channel]:
-        channel = await connection.channel(publisher_confirms=False)
-        await declare_topology(channel, self._topology)
-        await channel.close()
+        await self._declarer.declare(connection)
         return ()
 
     async def _open_channels(self, connection: AbstractConnection) -> Sequence[Channel]:
@@ -160,7 +158,7 @@ class AmqpBroker:
         """Take messages from a declared queue (see the protocol)."""
 
         async def prepare(channel: AbstractChannel) -> str:
-            await declare_topology(channel, self._topology)  # it may have been deleted since
+            await self._declarer.on(channel)  # it may have been deleted since
             return queue.name
 
         return await self._start(Source(label=queue.name, prepare=prepare, prefetch=prefetch, exclusive=exclusive))

@@ -1,39 +1,59 @@
-"""Carrying out `broker.exchanges` on RabbitMQ: what each queue becomes there, and declaring it all."""
+"""Carrying out `broker.exchanges` on RabbitMQ: declaring it all, or finding it there."""
 
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from aiormq.abc import AbstractChannel
+import structlog
+from aiormq.abc import AbstractChannel, AbstractConnection
+from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
 
-from broker.exchanges import Queue, Topology
+from broker.amqp_arguments import queue_arguments
+from broker.errors import TopologyMissingError
+from broker.exchanges import Topology
 
-#: For quorum queues that have no limit of ours: since 4.0 theirs would be 20, and then the message is dropped.
-NO_DELIVERY_LIMIT = 1_000_000_000
+log = structlog.get_logger()
 
 
-def queue_arguments(queue: Queue) -> dict[str, Any]:
-    """The `x-` arguments of a queue.
+class Declarer:
+    """Sees to it that the topology is there before it is used.
 
-    Dead-lettering at least once needs `reject-publish` (RabbitMQ, "Quorum Queues", at-least-once dead lettering).
+    A user who may declare does so: what is missing is made, and a queue that has other arguments is an error. One who
+    may not (`broker.roles`) is refused once, and looks from then on whether all of it is there: RabbitMQ lets
+    everybody ask that, but compares no arguments then.
     """
-    arguments: dict[str, Any] = {"x-queue-type": "quorum" if queue.quorum else "classic"}
-    if queue.quorum:
-        limit = queue.delivery_limit
-        arguments["x-delivery-limit"] = NO_DELIVERY_LIMIT if limit is None else limit
-    if queue.dead_letter is not None:
-        arguments["x-dead-letter-exchange"] = ""
-        arguments["x-dead-letter-routing-key"] = queue.dead_letter
-        if queue.quorum:
-            arguments["x-dead-letter-strategy"] = "at-least-once"
-            arguments["x-overflow"] = "reject-publish"
-    if queue.max_bytes is not None:
-        arguments["x-max-length-bytes"] = queue.max_bytes
-        arguments["x-overflow"] = "reject-publish"
-    if queue.max_length is not None:
-        arguments["x-max-length"] = queue.max_length
-        arguments["x-overflow"] = "drop-head"
-    return arguments
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._may_declare = True
+
+    async def declare(self, connection: AbstractConnection) -> None:
+        """Do so on a channel of its own. Raises as `on` does, but not for a first refusal."""
+        if self._may_declare:
+            with suppress(ChannelAccessRefused):  # which is noted, and has closed the channel
+                return await self._declare(connection)
+            log.info("this user may not declare queues: they are used as they are")
+        return await self._declare(connection)
+
+    async def _declare(self, connection: AbstractConnection) -> None:
+        channel = await connection.channel(publisher_confirms=False)
+        await self.on(channel)
+        await channel.close()
+
+    async def on(self, channel: AbstractChannel) -> None:
+        """Do so on a channel that goes on to be used; every error closes it.
+
+        Raises TopologyMissingError where this user would have to declare and may not, and the driver's errors: access
+        refused (the next time it only looks), precondition failed.
+        """
+        if not self._may_declare:
+            return await find_topology(channel, self._topology)
+        try:
+            await declare_topology(channel, self._topology)
+        except ChannelAccessRefused:
+            self._may_declare = False
+            raise
 
 
 async def declare_topology(channel: AbstractChannel, topology: Topology) -> None:
@@ -47,6 +67,25 @@ async def declare_topology(channel: AbstractChannel, topology: Topology) -> None
         await channel.queue_declare(queue.name, durable=True, arguments=queue_arguments(queue))
         for source, pattern in queue.bindings:
             await channel.queue_bind(queue.name, source, pattern)
+
+
+async def find_topology(channel: AbstractChannel, topology: Topology) -> None:
+    """Look whether every exchange and queue is there, which needs no permission.
+
+    Raises TopologyMissingError, with the channel closed, where one is not.
+    """
+    name = ""
+    try:
+        for exchange in topology.exchanges:
+            name = f"exchange '{exchange.name}'"
+            await channel.exchange_declare(exchange.name, passive=True)
+        for queue in topology.queues:
+            name = f"queue '{queue.name}'"
+            await channel.queue_declare(queue.name, passive=True)
+    except ChannelNotFoundEntity as exc:
+        raise TopologyMissingError(
+            f"{name} is not there, and this user may not make it: load what `tillstream definitions` prints"
+        ) from exc
 
 
 async def declare_subscription(

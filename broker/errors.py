@@ -37,3 +37,7 @@ class ConsumerRefusedError(BrokerError):
 
 class TopologyMismatchError(BrokerError):
     """An exchange or queue exists with other arguments than ours; the text names the argument."""
+
+
+class TopologyMissingError(BrokerError):
+    """An exchange or queue is not there, and our user may not declare it; the text names it."""

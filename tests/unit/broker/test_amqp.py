@@ -13,7 +13,7 @@ from aiormq.exceptions import (
     ProbableAuthenticationError,
 )
 
-from broker.amqp_declare import NO_DELIVERY_LIMIT, queue_arguments
+from broker.amqp_arguments import NO_DELIVERY_LIMIT, queue_arguments
 from broker.amqp_errors import translate, translated
 from broker.amqp_link import HEARTBEAT_SECONDS, Endpoint
 from broker.errors import BrokerError, BrokerUnavailableError, ConsumerRefusedError, TopologyMismatchError

@@ -1,0 +1,96 @@
+"""Who may do what at RabbitMQ: a user for each kind of process, with as little as it needs. Without a driver.
+
+RabbitMQ asks for `configure` to declare and delete, for `write` to publish to an exchange and to bind a queue, and for
+`read` to consume a queue and to bind to an exchange (RabbitMQ, "Access Control"). Whether something is there, and how
+long a queue is, everybody may ask. Who may consume a queue may also purge it: there is no permission between the two.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from broker.exchanges import CATEGORIES, COUNT, METRICS, PARTIALS, RECEIPTS, REJECTED, Exchange, Queue, Topology
+
+#: What a subscriber's queue is called after its role and a dot.
+_UUID = "[0-9a-f-]{36}"
+_NOTHING = "^$"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """A kind of process, and what its user may do.
+
+    Attributes:
+        name: `worker`; its user is `tillstream-worker`.
+        publishes: exchanges.
+        consumes: shared queues.
+        subscribes: roles as which it subscribes (`broker.protocol.Broker.subscribe`): its own queues' names begin so.
+        hears: exchanges that it subscribes to.
+    """
+
+    name: str
+    publishes: tuple[Exchange, ...] = ()
+    consumes: tuple[Queue, ...] = ()
+    subscribes: tuple[str, ...] = ()
+    hears: tuple[Exchange, ...] = ()
+
+    @property
+    def user(self) -> str:
+        """The name to log in with."""
+        return f"tillstream-{self.name}"
+
+    @property
+    def configure(self) -> str:
+        """What it may declare and delete: a regular expression, as the next two."""
+        return _pattern((), self.subscribes)
+
+    @property
+    def write(self) -> str:
+        """What it may publish to or bind."""
+        return _pattern((exchange.name for exchange in self.publishes), self.subscribes)
+
+    @property
+    def read(self) -> str:
+        """What it may consume or bind to."""
+        queues = [queue.name for queue in self.consumes]
+        return _pattern([*queues, *(exchange.name for exchange in self.hears)], self.subscribes)
+
+
+def roles(topology: Topology) -> tuple[Role, ...]:
+    """All roles there are.
+
+    `storm` is what workers and totals are together. `tools` is for the commands that a person runs:
+    `rejected`, `watch`, and `audit --repair`, which announces what it counts.
+    """
+    worker = Role(name="worker", consumes=(topology.work,), publishes=(PARTIALS, REJECTED))
+    totals = Role(name="totals", consumes=(topology.partials,), publishes=(COUNT, CATEGORIES, METRICS))
+    published = (COUNT, CATEGORIES, METRICS)
+    return (
+        Role(name="entrypoint", publishes=(RECEIPTS,)),
+        worker,
+        totals,
+        Role(name="dashboard", subscribes=("dashboard", "dashboard-rejected"), hears=(*published, REJECTED)),
+        Role(
+            name="storm",
+            consumes=(*worker.consumes, *totals.consumes),
+            publishes=(*worker.publishes, *totals.publishes),
+        ),
+        Role(
+            name="tools",
+            consumes=(topology.dead,),
+            publishes=(RECEIPTS, PARTIALS),
+            subscribes=("watch",),
+            hears=published,
+        ),
+    )
+
+
+def _pattern(names: Iterable[str], subscribers: Iterable[str]) -> str:
+    """A regular expression of exactly these names, and of the queues of these subscribers."""
+    alternatives = [_literal(name) for name in names]
+    alternatives += [rf"{_literal(role)}\.{_UUID}" for role in subscribers]
+    return f"^({'|'.join(alternatives)})$" if alternatives else _NOTHING
+
+
+def _literal(name: str) -> str:
+    """A name in a regular expression: there are letters, dots and dashes in our names."""
+    return name.replace(".", r"\.")
