@@ -15,10 +15,11 @@ from bench.servers import mongo_database, rabbit_vhost
 from broker.exchanges import receipts_topology
 from broker.frames import Frame
 from broker.protocol import Message
+from engine import Worker, WorkerConfig, WorkerMetrics
 from feeds import Generator, GeneratorOptions
 from runtime import run
 from streams import ReceiptStream
-from workers import Worker, WorkerConfig, WorkerMetrics
+from workers import QueueSource
 
 BATCH = 500
 
@@ -92,7 +93,12 @@ async def _ours(database: str, broker_url: str, frames: list[Frame], stream: Rec
         )
     registry = CollectorRegistry()
     worker = Worker(
-        WorkerConfig(), broker=broker, store=store, stream=stream, queue=topology.work, metrics=WorkerMetrics(registry)
+        WorkerConfig(),
+        source=QueueSource(broker, topology.work),
+        broker=broker,
+        store=store,
+        stream=stream,
+        metrics=WorkerMetrics(registry),
     )
     stop = asyncio.Event()
     began = time.perf_counter()

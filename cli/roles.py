@@ -17,13 +17,13 @@ import store as stores
 from broker.exchanges import Topology, receipts_topology
 from broker.protocol import Broker
 from cli.settings import Settings
-from engine import read_totals
+from engine import TotalsConfig, TotalsKeeper, TotalsMetrics, Worker, WorkerConfig, WorkerMetrics, read_totals
 from entrypoint import Bound, EntrypointConfig, serve
 from runtime import Backoff
 from store.errors import StoreError
 from store.protocol import Store
 from streams import ConfigurationError, ReceiptStream, TillstreamError
-from workers import TotalsConfig, TotalsKeeper, TotalsMetrics, Worker, WorkerConfig, WorkerMetrics
+from workers import QueueSource
 
 log = structlog.get_logger()
 
@@ -134,10 +134,10 @@ def worker_of(parts: Parts) -> Worker:
             flush_events=settings.flush_events,
             flush_wait_s=settings.flush_wait_ms / 1000,
         ),
+        source=QueueSource(parts.broker, parts.topology.work),
         broker=parts.broker,
         store=parts.store,
         stream=parts.stream,
-        queue=parts.topology.work,
         metrics=WorkerMetrics(parts.registry),
     )
 

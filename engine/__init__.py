@@ -1,5 +1,10 @@
 """The engine room: what both engines, the entrypoint's queries and the audit share. It knows broker and store.
 
+- `engine.worker`: takes frames as they are delivered, flushes them, acknowledges them; scale it
+- `engine.keeper`: merges and publishes the totals; one is active
+- `engine.queue_watch`: how the broker's queues are doing
+- `engine.metrics`: what both tell Prometheus
+
 - `engine.prepare`: reading a frame before anything is written
 - `engine.flush`: claims, ledger entries, partials; `engine.contents`: repetition or conflict, across releases
 - `engine.partials`: partials on the wire
@@ -14,8 +19,10 @@
 from engine.activity import Activity, WorkerShare
 from engine.audit import AuditReport, audit
 from engine.dead_letters import DeadLetter, dead_letters, discard_dead_letter, replay_dead_letter
-from engine.flush import Flushed, Flusher
+from engine.flush import Announcer, Flushed, Flusher
+from engine.keeper import TotalsConfig, TotalsKeeper
 from engine.messages import EngineState, View, messages
+from engine.metrics import TotalsMetrics, WorkerMetrics
 from engine.partials import Partial, PartialError, partial_message, read_partial, worker_name
 from engine.prepare import PreparedFrame, prepare
 from engine.quarantine import NotReplayedError, describe, discard, replay
@@ -23,10 +30,12 @@ from engine.queries import read_day, read_totals
 from engine.recent import DelayWindow, RecentDelays
 from engine.repair import NotRepairableError, Repaired, repair, unrest
 from engine.totals import REMEMBERED_SECONDS, Merged, Totals
+from engine.worker import Source, Worker, WorkerConfig, newer_release_needed
 
 __all__ = [
     "REMEMBERED_SECONDS",
     "Activity",
+    "Announcer",
     "AuditReport",
     "DeadLetter",
     "DelayWindow",
@@ -41,8 +50,15 @@ __all__ = [
     "PreparedFrame",
     "RecentDelays",
     "Repaired",
+    "Source",
     "Totals",
+    "TotalsConfig",
+    "TotalsKeeper",
+    "TotalsMetrics",
     "View",
+    "Worker",
+    "WorkerConfig",
+    "WorkerMetrics",
     "WorkerShare",
     "audit",
     "dead_letters",
@@ -50,6 +66,7 @@ __all__ = [
     "discard",
     "discard_dead_letter",
     "messages",
+    "newer_release_needed",
     "partial_message",
     "prepare",
     "read_day",

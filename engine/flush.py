@@ -9,13 +9,14 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import structlog
 
 from analytics.tally import Tally
 from broker.errors import BrokerError
 from broker.exchanges import REJECTED
-from broker.protocol import Broker, Message
+from broker.protocol import Message
 from engine.contents import owners_now
 from engine.partials import Partial, partial_message, worker_name
 from engine.prepare import PreparedFrame, rejected
@@ -62,6 +63,13 @@ class _Sorted:
     duplicates: int = 0
 
 
+class Announcer(Protocol):
+    """What of a broker the flush needs."""
+
+    async def announce(self, message: Message) -> None:
+        """Say something that the store holds already. Raises BrokerError when nobody can hear it."""
+
+
 class Flusher:
     """Flushes frames of one stream under one writer id, one flush at a time.
 
@@ -72,7 +80,9 @@ class Flusher:
     one and starts again at seq 1. Retrying, and settling the frames, is the caller's.
     """
 
-    def __init__(self, *, store: Store, broker: Broker, stream: Stream, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, *, store: Store, broker: Announcer, stream: Stream, clock: Callable[[], float] = time.time
+    ) -> None:
         self._store = store
         self._broker = broker
         self._stream = stream

@@ -1,13 +1,10 @@
-"""The asyncio engine.
+"""The asyncio engine: what it has beyond the engine room, whose `Worker` and `TotalsKeeper` its two processes run.
 
-- `workers.worker`: stores receipts and appends to the ledger; scale it
-- `workers.totals`: merges and publishes; one is active
-- `workers.queues`: how the broker's queues are doing
-- `workers.metrics`: what both tell Prometheus
+- `workers.sources`: workers take their frames from a queue of the broker
+
+The processes are `tillstream worker` and `tillstream totals`, put together in `cli.roles`.
 """
 
-from workers.metrics import TotalsMetrics, WorkerMetrics
-from workers.totals import TotalsConfig, TotalsKeeper
-from workers.worker import Worker, WorkerConfig
+from workers.sources import QueueSource
 
-__all__ = ["TotalsConfig", "TotalsKeeper", "TotalsMetrics", "Worker", "WorkerConfig", "WorkerMetrics"]
+__all__ = ["QueueSource"]

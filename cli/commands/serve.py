@@ -20,9 +20,9 @@ from cli.roles import (
     worker_of,
 )
 from cli.settings import Loaded, Settings
+from engine import TotalsKeeper, Worker
 from entrypoint import Bound, EntrypointConfig, supervise
 from runtime import Probes, Tasks, run, stop_event
-from workers import TotalsKeeper, Worker
 
 log = structlog.get_logger()
 

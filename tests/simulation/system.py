@@ -12,12 +12,12 @@ from zoneinfo import ZoneInfo
 from prometheus_client import CollectorRegistry
 
 import engine.flush
-import workers.totals
-import workers.worker
+import engine.keeper
+import engine.worker
 from broker.errors import BrokerError
 from broker.exchanges import CATEGORIES, COUNT, receipts_topology
 from broker.group_commit import GroupCommit, GroupCommitLimits
-from engine import Flusher, Totals
+from engine import Flusher, Totals, TotalsConfig, TotalsKeeper, TotalsMetrics, Worker, WorkerConfig, WorkerMetrics
 from engine.flush import Flushed
 from streams import ReceiptStream
 from tests.simulation.broker import BrokerServer
@@ -26,7 +26,7 @@ from tests.simulation.memory import Tables
 from tests.simulation.model import Sent
 from tests.simulation.store import SimulatedStore, StoreServer
 from tests.simulation.world import Process, Service, World
-from workers import TotalsConfig, TotalsKeeper, TotalsMetrics, Worker, WorkerConfig, WorkerMetrics
+from workers import QueueSource
 
 STREAM = ReceiptStream(ZoneInfo("UTC"))
 #: Not looked at; making a registry takes longer than many a run.
@@ -161,8 +161,8 @@ class System:
         """While this lasts, the parts are those that were asked for, and writer ids follow from the seed."""
         page = self.world.chance.choice((1, 2, 1000))
         with (
-            patch.object(workers.worker, "Flusher", self.parts.flusher),
-            patch.object(workers.totals, "Totals", partial(self.parts.totals, page=page)),
+            patch.object(engine.worker, "Flusher", self.parts.flusher),
+            patch.object(engine.keeper, "Totals", partial(self.parts.totals, page=page)),
             patch.object(engine.flush, "new_writer", lambda: UUID(int=self.world.chance.getrandbits(128)).hex),
         ):
             yield
@@ -193,10 +193,10 @@ class System:
         async with self._connected(process) as (broker, store):
             worker = self.parts.worker(
                 config,
+                source=QueueSource(broker, self.topology.work),
                 broker=broker,
                 store=store,
                 stream=STREAM,
-                queue=self.topology.work,
                 metrics=self.failures,
                 clock=process.clock,
                 monotonic=self.world.loop.time,

@@ -11,7 +11,7 @@ from typing import Any
 from analytics import Tally
 from broker.group_commit import GroupCommit
 from broker.protocol import Delivery
-from engine import Flusher, PreparedFrame, Totals
+from engine import Flusher, PreparedFrame, Totals, Worker
 from engine.flush import Flushed
 from engine.prepare import rejected
 from engine.totals import Merged
@@ -20,7 +20,6 @@ from store.protocol import Head, LedgerEntry, Owner
 from tests.simulation.memory import Tables
 from tests.simulation.store import StoreServer
 from tests.simulation.system import Parts
-from workers import Worker
 
 
 class AnswersBeforeTheConfirm(GroupCommit):

@@ -69,7 +69,7 @@ def outbox() -> Any:
 
 async def count(store: Store, body: bytes, stream: ReceiptStream = STREAM) -> None:
     """Do with a frame what a worker does."""
-    flusher = Flusher(store=store, broker=Outbox(), stream=stream)  # type: ignore[arg-type]
+    flusher = Flusher(store=store, broker=Outbox(), stream=stream)
     await flusher.flush([await prepare(Frame.from_body(stream.name, body), stream, store, lambda: 2000.0)])
 
 

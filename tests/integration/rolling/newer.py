@@ -5,9 +5,9 @@ Run as `python -m tests.integration.rolling.newer â€¦` in place of `tillstream â
 
 import analytics.codec
 import broker.frames
+import engine.worker
 import store.codec
 import streams.receipts
-import workers.worker
 
 
 def bring_forward() -> None:
@@ -15,7 +15,7 @@ def bring_forward() -> None:
     for module, name in (
         (analytics.codec, "TALLY_VERSION"),
         (broker.frames, "FRAME_SCHEMA"),
-        (workers.worker, "FRAME_SCHEMA"),
+        (engine.worker, "FRAME_SCHEMA"),
         (store.codec, "HEAD_VERSION"),
         (streams.receipts, "HASH_VERSION"),
     ):

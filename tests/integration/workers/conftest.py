@@ -16,12 +16,13 @@ from broker.embedded import EmbeddedBroker
 from broker.exchanges import Topology, receipts_topology
 from broker.frames import Frame
 from broker.protocol import Message
+from engine import TotalsConfig, TotalsKeeper, TotalsMetrics, Worker, WorkerConfig, WorkerMetrics
 from runtime import Backoff
 from store.embedded import EmbeddedStore
 from store.errors import StoreError
 from streams import ReceiptStream
 from tests.unit.streams.sample import receipt
-from workers import TotalsConfig, TotalsKeeper, TotalsMetrics, Worker, WorkerConfig, WorkerMetrics
+from workers import QueueSource
 
 STREAM = ReceiptStream(ZoneInfo("UTC"))
 #: 2026-11-18 12:00:00 UTC, the day of the sample receipt.
@@ -93,7 +94,7 @@ class Place:
             broker=self.broker,
             store=self.store,
             stream=STREAM,
-            queue=self.topology.work,
+            source=QueueSource(self.broker, self.topology.work),
             metrics=WorkerMetrics(CollectorRegistry()),
             clock=lambda: self.now,
         )

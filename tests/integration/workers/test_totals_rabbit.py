@@ -7,10 +7,10 @@ from prometheus_client import CollectorRegistry
 import broker as brokers
 from broker.errors import BrokerError
 from broker.exchanges import receipts_topology
+from engine import TotalsConfig, TotalsKeeper, TotalsMetrics
 from tests.integration.workers.conftest import STREAM, Place
 from tests.servers.rabbit import Rabbit
 from tests.support import eventually
-from workers import TotalsConfig, TotalsKeeper, TotalsMetrics
 
 
 @pytest.mark.rabbit

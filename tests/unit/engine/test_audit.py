@@ -27,7 +27,7 @@ class Nobody:
 async def counted(frames: int = 3) -> MemoryStore:
     """A store with two receipts in each of some frames."""
     store = MemoryStore()
-    flusher = Flusher(store=store, broker=Nobody(), stream=STREAM)  # type: ignore[arg-type]
+    flusher = Flusher(store=store, broker=Nobody(), stream=STREAM)
     for number in range(frames):
         await flusher.flush([await prepare(frame(number), STREAM, store, lambda: 2000.0)])
     return store
@@ -116,7 +116,7 @@ async def test_damage_is_found(damage: Callable[[MemoryStore], None]) -> None:
 async def test_traffic_is_no_difference() -> None:
     """Frames that are flushed while the audit reads are left out, or waited for."""
     store = await counted()
-    flusher = Flusher(store=store, broker=Nobody(), stream=STREAM)  # type: ignore[arg-type]
+    flusher = Flusher(store=store, broker=Nobody(), stream=STREAM)
 
     async def traffic() -> None:
         for number in range(3, 40):

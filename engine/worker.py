@@ -1,4 +1,7 @@
-"""The worker: takes frames from the work queue, flushes them, acknowledges them. Run as many as you like.
+"""The worker: takes frames as they are delivered, flushes them, acknowledges them. Run as many as you like.
+
+Where the deliveries come from is not its business: the asyncio engine takes them from the work queue, the Storm engine
+from tuples.
 
 It owns no data: stop it, kill it, start another. Everything it has not acknowledged is delivered again, and the flush
 knows what of it is done already.
@@ -8,24 +11,23 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from broker.errors import BrokerError
-from broker.exchanges import Queue
 from broker.frames import FRAME_SCHEMA, Frame
-from broker.protocol import Broker, Consumer, Delivery
-from engine.flush import Flushed, Flusher
+from broker.protocol import Consumer, Delivery
+from engine.flush import Announcer, Flushed, Flusher
+from engine.metrics import WorkerMetrics
 from engine.prepare import PreparedFrame, prepare
 from runtime import Backoff, Tasks
 from store.errors import StoreError
 from store.protocol import Store
 from streams.base import Stream
 from streams.errors import TillstreamError
-from workers.metrics import WorkerMetrics
 
 log = structlog.get_logger()
 
@@ -55,6 +57,21 @@ class WorkerConfig:
     stop_within_s: float = 8.0
 
 
+class Source(Protocol):
+    """Where a worker's deliveries come from."""
+
+    async def open(self, *, prefetch: int) -> Consumer:
+        """Begin to take deliveries, `prefetch` unsettled ones at most. Raises BrokerError if they cannot be had."""
+
+
+def newer_release_needed(headers: Mapping[str, str | int]) -> str | None:
+    """Why this release cannot read the frame with these headers; None if it can."""
+    schema = headers.get("schema", FRAME_SCHEMA)
+    if isinstance(schema, int) and schema <= FRAME_SCHEMA:
+        return None
+    return f"a frame of format {schema} needs a newer release; this one knows {FRAME_SCHEMA}"
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     """A delivered frame and what was read from it."""
@@ -64,7 +81,7 @@ class _Work:
 
 
 class Worker:
-    """One worker of the asyncio engine, for one stream.
+    """One worker, for one stream.
 
     While one flush writes, the next frames are read and encoded; there is never more than one flush at a time, so the
     ledger entries of this writer are in order.
@@ -74,19 +91,18 @@ class Worker:
         self,
         config: WorkerConfig,
         *,
-        broker: Broker,
+        source: Source,
+        broker: Announcer,
         store: Store,
         stream: Stream,
-        queue: Queue,
         metrics: WorkerMetrics,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
-        self._broker = broker
+        self._source = source
         self._store = store
         self._stream = stream
-        self._queue = queue
         self._metrics = metrics
         self._clock = clock
         self._monotonic = monotonic
@@ -110,7 +126,7 @@ class Worker:
 
         Raises only for bugs and for what makes going on pointless; failures of broker and store are waited out.
         """
-        consumer = await self._broker.consume(self._queue, prefetch=self._config.prefetch)
+        consumer = await self._source.open(prefetch=self._config.prefetch)
         try:
             async with Tasks(patience_s=self._config.stop_within_s) as tasks:
                 tasks.start("read frames", self._read(consumer))
@@ -128,11 +144,11 @@ class Worker:
         """Prepare frames as they arrive, while the flush before them is under way."""
         async for delivery in consumer:
             self._unsettled[id(delivery)] = delivery
-            schema = delivery.headers.get("schema", FRAME_SCHEMA)
-            if not isinstance(schema, int) or schema > FRAME_SCHEMA:
+            newer = newer_release_needed(delivery.headers)
+            if newer is not None:
                 # Held, not handed back: the broker would give it to us again at once, and again.
-                self._newer = f"a frame of format {schema} needs a newer release; this one knows {FRAME_SCHEMA}"
-                log.error("stopped consuming", reason=self._newer)
+                self._newer = newer
+                log.error("stopped consuming", reason=newer)
                 await consumer.cancel()
                 return
             frame = Frame.from_body(self._stream.name, delivery.body)

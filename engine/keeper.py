@@ -1,4 +1,4 @@
-"""The totals process: merges partials and the ledger, writes checkpoints, publishes every second. One is active.
+"""Keeping the totals: merges partials and the ledger, writes checkpoints, publishes every second. One keeper is active.
 
 Several may run: one holds the queue of partials exclusively, the others stand by and try again every second. Should two
 ever believe to be active (one was frozen and woke up), the checkpoint's compare-and-set and the revisions keep both
@@ -20,7 +20,9 @@ from broker.exchanges import Topology
 from broker.protocol import Broker, Consumer
 from engine.activity import Activity
 from engine.messages import EngineState, View, messages
+from engine.metrics import TotalsMetrics
 from engine.partials import PartialError, read_partial
+from engine.queue_watch import QueueWatch
 from engine.recent import DelayWindow
 from engine.totals import REMEMBERED_SECONDS, Merged, Totals
 from runtime import Tasks
@@ -28,8 +30,6 @@ from store.errors import StoreError
 from store.protocol import Store
 from streams.base import Stream
 from streams.errors import TillstreamError
-from workers.metrics import TotalsMetrics
-from workers.queues import QueueWatch
 
 log = structlog.get_logger()
 
@@ -105,11 +105,17 @@ class TotalsKeeper:
         self._published: dict[str, tuple[list[int], list[int]]] = {}
         self._published_day = ""
         self._complete_at = 0.0
+        self._active = False
 
     async def check(self) -> None:
         """For readiness: raises while the store or broker keeps the totals from being read or published."""
         for trouble in self._troubles.values():
             raise TillstreamError(trouble)
+
+    def hear(self, body: bytes) -> None:
+        """Take a partial that came by another way than the broker, maybe for the second time; on standby, ignore it."""
+        if self._active:
+            self._merge_partial(body)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Stand by until this process is the one, then keep the totals until `stop` is set.
@@ -119,10 +125,12 @@ class TotalsKeeper:
         while not stop.is_set():
             consumer = await self._become_active(stop)
             if consumer is not None:
+                self._active = True
                 self._metrics.active.set(1)
                 try:
                     await self._keep(consumer, stop)
                 finally:
+                    self._active = False
                     self._metrics.active.set(0)
                     await consumer.close()
 

@@ -5,7 +5,7 @@ import pytest
 from broker import QueueState
 from broker.errors import BrokerUnavailableError
 from broker.exchanges import Queue
-from workers.queues import KNOWN_FOR, QueueWatch
+from engine.queue_watch import KNOWN_FOR, QueueWatch
 
 WORK, DEAD = Queue(name="work"), Queue(name="dead")
 

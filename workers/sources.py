@@ -1,0 +1,18 @@
+"""Where the asyncio engine's workers take their frames: from a queue of the broker, as its consumers."""
+
+from dataclasses import dataclass
+
+from broker.exchanges import Queue
+from broker.protocol import Broker, Consumer
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSource:
+    """A queue as an `engine.Source`: all workers that open it compete for its messages."""
+
+    broker: Broker
+    queue: Queue
+
+    async def open(self, *, prefetch: int) -> Consumer:
+        """Consume the queue; see `broker.protocol.Broker.consume`."""
+        return await self.broker.consume(self.queue, prefetch=prefetch)
