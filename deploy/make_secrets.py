@@ -158,9 +158,7 @@ def make(folder: Folder, rotated: Sequence[str]) -> None:
         if there and secret.name not in rotated:
             if len(there) < len(secret.files):
                 missing = ", ".join(sorted({*secret.files} - {*there}))
-                raise Refused(
-                    f"{folder.path}: {missing} is gone: put it back, or make all of it anew: --rotate {secret.name}"
-                )
+                raise Refused(f"{folder.path}: {missing} is gone: put it back, or --rotate {secret.name}")
             folder.kept += there
             continue
         for name, text in zip(secret.files, secret.make(), strict=True):
@@ -194,7 +192,7 @@ def _same_hash(known: str, text: str) -> str | None:
     return known if raw[4:] == hashlib.sha256(raw[:4] + text.encode()).digest() else None
 
 
-def write_env(path: Path, folder: Path) -> bool:
+def write_env(path: Path, folder: str) -> bool:
     """Tell Compose where the secrets are, in a `.env` that may hold other lines. Returns whether it had to be told."""
     name = "TILLSTREAM_SECRETS"
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
@@ -237,12 +235,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rotated = [name for name in names if name != "mongo"] if "all" in given.rotate else given.rotate
     if unknown := [name for name in rotated if name not in names]:
         parser.error(f"there is no secret {unknown[0]}: {', '.join(names)}")
-    os.umask(0o077)
     try:
         folder = Folder(given.folder or Path("secrets"))
         make(folder, rotated)
         write_definitions(folder, given.definitions)
-        if given.folder is None and write_env(Path(".env"), Path("./secrets")):
+        if given.folder is None and write_env(Path(".env"), "./secrets"):
             print("made .env")
     except (Refused, OSError, ValueError) as exc:
         print(f"scripts/secrets: {exc}", file=sys.stderr)
