@@ -11,6 +11,7 @@ import pytest
 
 from tests.servers.ferret import FerretMissingError, FerretServer
 from tests.servers.rabbit import PrivateRabbit, Rabbit, RabbitMissingError, open_rabbit
+from tests.servers.storm import StormMissingError, StormServer
 
 
 def missing_server(reason: str) -> NoReturn:
@@ -61,6 +62,20 @@ def _started_ferret() -> Iterator[FerretServer]:
     try:
         server = FerretServer()
     except FerretMissingError as exc:
+        missing_server(str(exc))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def storm_cluster() -> Iterator[StormServer]:
+    """A Storm cluster shared by the session; kill what you submit to it, and leave its Supervisor running."""
+    try:
+        server = StormServer()
+    except StormMissingError as exc:
         missing_server(str(exc))
     try:
         server.start()
