@@ -1,0 +1,197 @@
+"""docker-compose.yml as its users run it, under a name and on ports of its own, with secrets of its own."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from feeds import Sender, SenderOptions, send_requests
+from tests.support import eventually, free_port
+from tests.support_expected import Expected
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Stack:
+    """The services of docker-compose.yml.
+
+    Attributes:
+        folder: of its secrets; made by `make_secrets`.
+        zone: time zone of the tills.
+        project: what its containers, networks and volumes are called after.
+        http, pages, ui: published ports of the entrypoints, the dashboard and RabbitMQ's pages.
+        judge: has every receipt that was sold.
+        scale: service → how many, where it is not one; every `up` says it again, as Compose forgets.
+    """
+
+    folder: Path
+    zone: str
+    project: str = field(default_factory=lambda: f"tillstream-test-{os.getpid()}")
+    http: int = field(default_factory=free_port)
+    pages: int = field(default_factory=free_port)
+    ui: int = field(default_factory=free_port)
+    judge: Expected = field(default_factory=Expected)
+    scale: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What Compose is told."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("TILLSTREAM_", "COMPOSE_"))}
+        return {
+            **kept,
+            "COMPOSE_PROJECT_NAME": self.project,
+            "COMPOSE_PROGRESS": "plain",
+            "TILLSTREAM_SECRETS": str(self.folder),
+            "TILLSTREAM_TIMEZONE": self.zone,
+            "TILLSTREAM_PORT": str(self.http),
+            "TILLSTREAM_DASHBOARD_PORT": str(self.pages),
+            "RABBITMQ_UI_PORT": str(self.ui),
+        }
+
+    @property
+    def url(self) -> str:
+        """Where receipts go."""
+        return f"http://127.0.0.1:{self.http}"
+
+    @property
+    def token(self) -> str:
+        """What a till sends."""
+        return self.secret("tokens").split()[-1].rpartition(":")[2]
+
+    def secret(self, name: str) -> str:
+        """One of the secrets."""
+        return (self.folder / name).read_text().strip()
+
+    def make_secrets(self) -> None:
+        """Run `scripts/secrets`."""
+        subprocess.run([ROOT / "scripts/secrets", "--folder", self.folder], check=True, timeout=60, stdout=sys.stderr)
+
+    def now(self, *arguments: str, within: float = 120.0) -> str:
+        """Run `docker compose …` and wait for it, blocking; what it printed. Raises if it fails."""
+        done = subprocess.run(
+            ["docker", "compose", *arguments],
+            check=False,
+            cwd=ROOT,
+            env=self.environ,
+            timeout=within,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"docker compose {' '.join(arguments)}\n{done.stdout[-3000:]}{done.stderr[-6000:]}"
+        return done.stdout
+
+    async def compose(self, *arguments: str, within: float = 120.0, wanted: int = 0, given: str = "") -> str:
+        """Run `docker compose …`; what it printed. AssertionError if it ends with another status than is wanted."""
+        child = await asyncio.create_subprocess_exec(
+            "docker", "compose", *arguments, cwd=ROOT, env=self.environ,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(within):
+                printed, said = await child.communicate(given.encode())
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
+        text = printed.decode()
+        told = f"{text[-3000:]}{said.decode()[-6000:]}"
+        assert child.returncode == wanted, f"docker compose {' '.join(arguments)}\n{told}"
+        return text
+
+    def up_command(self, *options: str) -> tuple[str, ...]:
+        """The arguments of `docker compose` that bring everything up, at the scale that was asked for."""
+        scale = [word for name, number in self.scale.items() for word in ("--scale", f"{name}={number}")]
+        return ("up", "--detach", "--wait", "--wait-timeout", "150", *options, *scale)
+
+    async def up(self, **scale: int) -> None:
+        """`docker compose up --wait`, at another scale if given."""
+        self.scale |= scale
+        await self.compose(*self.up_command(), within=180)
+
+    async def services(self) -> dict[str, list[dict[str, Any]]]:
+        """What `docker compose ps` says of each container, by service."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for line in (await self.compose("ps", "--all", "--format", "json")).splitlines():
+            container = json.loads(line)
+            found.setdefault(container["Service"], []).append(container)
+        return found
+
+    async def tillstream(self, *arguments: str, wanted: int = 0) -> str:
+        """`docker compose run --rm tillstream …`."""
+        return await self.compose("run", "--rm", "--no-deps", "-T", "tillstream", *arguments, wanted=wanted)
+
+    async def python(self, program: str, service: str = "tillstream") -> str:
+        """Run a program in a new container of a service, with its secrets; what it printed."""
+        run = ("run", "--rm", "--no-deps", "-T", "--entrypoint", "python3", service, "-")
+        return await self.compose(*run, given=program)
+
+    async def get(self, path: str) -> Any:
+        """The JSON that an entrypoint answers, through the published port."""
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.token}"}) as session:
+            async with session.get(self.url + path) as answer:
+                body = await answer.text()
+                assert answer.status == 200, body
+                return json.loads(body)
+
+    @asynccontextmanager
+    async def selling(
+        self, requests: Iterable[list[bytes]], *, rate: float | None = None, concurrency: int = 8
+    ) -> AsyncIterator[Sender]:
+        """Sell receipts while the block runs, patiently; at its end, wait until each was answered 202."""
+        kept = [list(request) for request in requests]
+        self.judge.add_all(event for request in kept for event in request)
+        options = SenderOptions(
+            url=self.url, token=self.token, concurrency=concurrency, patience_s=240.0, first_patience_s=60.0
+        )
+        async with Sender(options) as sender:
+
+            async def sell() -> None:
+                await send_requests(sender, kept, rate=rate)
+                await sender.drain()
+
+            task = asyncio.create_task(sell())
+            try:
+                yield sender
+                async with asyncio.timeout(300):
+                    await task
+            finally:
+                task.cancel()
+                await asyncio.wait({task})
+        assert sender.counts.complete, sender.counts.summary()
+
+    async def counted(self, within: float = 120.0) -> None:
+        """Wait until the totals count as many receipts as were sold."""
+
+        async def enough() -> bool:
+            try:
+                answers = {day: await self.get(f"/totals/{day}") for day in self.judge.days}
+            except (aiohttp.ClientError, AssertionError):
+                return False
+            return all(answer["count"] >= self.judge.days[day].count for day, answer in answers.items())
+
+        await eventually(enough, timeout=within, every=0.5)
+
+
+def inspected(container: str) -> dict[str, Any]:
+    """What the engine knows of a container."""
+    printed = subprocess.run(["docker", "inspect", container], check=True, capture_output=True, timeout=30).stdout
+    found: dict[str, Any] = json.loads(printed)[0]
+    return found
+
+
+def docker(*arguments: str, within: float = 120.0, environ: Mapping[str, str] | None = None) -> str:
+    """Run `docker …`; what it printed."""
+    done = subprocess.run(
+        ["docker", *arguments], check=True, capture_output=True, text=True, timeout=within, env=environ
+    )
+    return done.stdout

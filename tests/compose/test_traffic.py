@@ -1,0 +1,201 @@
+"""The stack under traffic: scaled, killed, restarted, taken down and brought up again. Nothing is lost, to the cent.
+
+The tests go on from one another, in this order; after each, what was sold so far is what the totals say.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator
+from zoneinfo import ZoneInfo
+
+import aiohttp
+import pytest
+from playwright.async_api import Browser, expect
+
+from feeds import Copies, Generator, GeneratorOptions, Sender
+from tests.compose.stack import Stack, inspected
+from tests.integration.system.test_exactness import assert_day
+from tests.support import eventually
+
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(400)]
+
+seeds = itertools.count(1)
+
+
+def receipts(stack: Stack, number: int, batch: int = 20) -> Iterator[list[bytes]]:
+    """Receipts that were not sold yet, as requests; some come twice, some are contradicted."""
+    copies = Copies(duplicates=0.03, conflicts=0.01)
+    options = GeneratorOptions(seed=next(seeds), timezone=ZoneInfo(stack.zone), copies=copies)
+    return Generator(options).requests(number, batch)
+
+
+async def sold_so_far(sender: Sender, number: int) -> None:
+    """Wait until so many receipts were answered 202."""
+    await eventually(lambda: sender.counts.accepted >= number, timeout=60)
+
+
+async def assert_to_the_cent(stack: Stack) -> None:
+    """Every day's totals are what its receipts add up to by themselves."""
+    await stack.counted()
+    for day, expected in stack.judge.days.items():
+        assert_day(await stack.get(f"/totals/{day}"), expected)
+
+
+async def test_every_service_is_healthy(stack: Stack) -> None:
+    """`up --wait` came back, and each container says so itself."""
+    services = await stack.services()
+    assert set(services) == {"rabbitmq", "mongo", "proxy", "entrypoint", "worker", "totals", "dashboard"}
+    assert len(services["worker"]) == 4
+    states = {each["Name"]: (each["State"], each["Health"]) for each in itertools.chain(*services.values())}
+    assert set(states.values()) == {("running", "healthy")}, states
+
+
+async def test_who_has_no_token_is_refused(stack: Stack) -> None:
+    """Through the published port, too."""
+    async with aiohttp.ClientSession() as session, session.post(f"{stack.url}/receipt", data=b"{}") as answer:
+        assert answer.status == 401
+
+
+async def test_ten_thousand_receipts_are_right_to_the_cent(stack: Stack, browser: Browser) -> None:
+    """With four workers, by `GET /totals` and on the dashboard, for somebody who logs in."""
+    async with stack.selling(receipts(stack, 10_000, batch=100)):
+        pass
+    await assert_to_the_cent(stack)
+    day = max(stack.judge.days.items())[1]
+    page = await browser.new_page()
+    await page.goto(f"http://localhost:{stack.pages}/")
+    await page.get_by_label("Name").fill("operator")
+    await page.get_by_label("Password").fill(stack.secret("dashboard-password"))
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page.locator("section.revenue .number")).to_contain_text(f"{day.sum:,.2f}", timeout=30_000)
+    await expect(page.locator("section.receipts .number")).to_contain_text(f"{day.count:,}", timeout=10_000)
+    await page.close()
+
+
+async def test_a_killed_worker_is_started_again(stack: Stack) -> None:
+    """SIGKILL in the middle of traffic: Docker starts it again, and its frames are counted once."""
+    name = f"{stack.project}-worker-1"
+    before = inspected(name)["RestartCount"]
+    async with stack.selling(receipts(stack, 3000), rate=400) as sender:
+        await sold_so_far(sender, 800)
+        # From inside: what is killed from outside counts for Docker as stopped on purpose.
+        await stack.compose("exec", "-T", "--index", "1", "worker", "sh", "-c", "kill -9 -1", wanted=137)
+        await eventually(lambda: inspected(name)["RestartCount"] > before, timeout=30, every=0.2)
+        assert sender.counts.accepted < 3000, "the kill came too late to prove anything"
+    await eventually(lambda: inspected(name)["State"]["Health"]["Status"] == "healthy", timeout=60, every=0.5)
+    await assert_to_the_cent(stack)
+
+
+async def test_down_to_one_worker_during_traffic(stack: Stack) -> None:
+    """`--scale worker=1`: three give back what they hold."""
+    async with stack.selling(receipts(stack, 4000), rate=400) as sender:
+        await sold_so_far(sender, 800)
+        await stack.up(worker=1)
+        assert sender.counts.accepted < 4000, "it came too late to prove anything"
+    assert len((await stack.services())["worker"]) == 1
+    await assert_to_the_cent(stack)
+
+
+async def test_rabbitmq_restarted_during_traffic(stack: Stack) -> None:
+    """Senders get 503 and try again; every process finds its way back by itself."""
+    async with stack.selling(receipts(stack, 3000), rate=300) as sender:
+        await sold_so_far(sender, 600)
+        await stack.compose("restart", "rabbitmq")
+    await assert_to_the_cent(stack)
+    await stack.up()
+
+
+async def test_three_entrypoints_share_the_work_behind_one_port(stack: Stack) -> None:
+    """`--scale entrypoint=3`: each is asked; one that is killed costs its senders nothing but another try."""
+    await stack.up(entrypoint=3)
+
+    async def taken() -> list[int]:
+        ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:3000/metrics', timeout=5).read().decode())"
+        found = []
+        for index in ("1", "2", "3"):
+            printed = await stack.compose("exec", "-T", "--index", index, "entrypoint", "python3", "-c", ask)
+            lines = [line for line in printed.splitlines() if line.startswith("tillstream_events_accepted_total")]
+            found.append(int(sum(float(line.split()[-1]) for line in lines)))
+        return found
+
+    async with stack.selling(receipts(stack, 3000, batch=5), rate=400) as sender:
+        await sold_so_far(sender, 1500)
+        assert all(await taken()), "an entrypoint was never asked"
+        await stack.compose("exec", "-T", "--index", "2", "entrypoint", "sh", "-c", "kill -9 -1", wanted=137)
+    await assert_to_the_cent(stack)
+    await stack.up(entrypoint=1)
+
+
+async def test_without_the_store_receipts_are_taken(stack: Stack) -> None:
+    """The proxy still finds an entrypoint while none is ready, and what it took is counted when MongoDB is back."""
+    await stack.compose("stop", "mongo")
+    try:
+        async with stack.selling(receipts(stack, 200, batch=10), concurrency=1):
+            pass
+    finally:
+        await stack.compose("start", "mongo")
+    await assert_to_the_cent(stack)
+
+
+async def test_everything_down_and_up_in_a_burst(stack: Stack) -> None:
+    """`down` and `up` with the volumes: nothing that was answered 202 is lost."""
+    async with stack.selling(receipts(stack, 6000), rate=600) as sender:
+        await sold_so_far(sender, 1200)
+        await stack.compose("down", within=180)
+        assert sender.counts.accepted < 6000, "it came too late to prove anything"
+        await stack.up()
+    await assert_to_the_cent(stack)
+
+
+async def test_a_frame_at_its_delivery_limit_is_a_dead_letter(stack: Stack) -> None:
+    """A receipt that comes back again and again is not lost: it is in `receipts.dead`, whole, and is counted when it is
+    replayed."""
+    await stack.compose("stop", "worker")
+    async with stack.selling(receipts(stack, 1, batch=1)):
+        pass
+    program = """
+import asyncio, os, pathlib
+import aio_pika
+
+async def main():
+    url = pathlib.Path(os.environ["TILLSTREAM_BROKER_FILE"]).read_text().strip()
+    connection = await aio_pika.connect(url, timeout=20)
+    channel = await connection.channel()
+    await channel.set_qos(prefetch_count=1)
+    queue = await channel.get_queue("receipts.work", ensure=False)
+    came = 0
+    try:
+        async with queue.iterator(timeout=5) as messages:
+            async for message in messages:
+                came += 1
+                await message.reject(requeue=True)
+    except asyncio.TimeoutError:
+        pass
+    await connection.close()
+    print(came)
+
+asyncio.run(main())
+"""
+    assert int(await stack.python(program, "worker")) > 1000
+
+    async def dead() -> list[str]:
+        printed = await stack.tillstream("rejected", "list", "--reason", "poison", "--json")
+        return [line for line in printed.splitlines() if line.startswith("{")]
+
+    assert len(await eventually(dead, timeout=60, every=0.5)) == 1
+    await stack.tillstream("rejected", "replay", "--reason", "poison")
+    await stack.up()
+    await assert_to_the_cent(stack)
+
+
+async def test_the_audit_finds_no_difference(stack: Stack) -> None:
+    """After all of that, everything that is stored adds up."""
+
+    async def adds_up() -> bool:
+        report = json.loads((await stack.tillstream("audit", "--json")).splitlines()[-1])
+        assert not report["differences"], report
+        return bool(report["events"] == sum(day.count for day in stack.judge.days.values()))
+
+    await eventually(adds_up, timeout=120, every=2)
+    rejected = await stack.get("/rejected?limit=1000")
+    assert len(rejected["rejected"]) >= stack.judge.conflicts > 0
