@@ -17,7 +17,17 @@ import store as stores
 from broker.exchanges import Topology, receipts_topology
 from broker.protocol import Broker
 from cli.settings import Settings
-from engine import TotalsConfig, TotalsKeeper, TotalsMetrics, Worker, WorkerConfig, WorkerMetrics, read_totals
+from engine import (
+    Announcer,
+    Source,
+    TotalsConfig,
+    TotalsKeeper,
+    TotalsMetrics,
+    Worker,
+    WorkerConfig,
+    WorkerMetrics,
+    read_totals,
+)
 from entrypoint import Bound, EntrypointConfig, serve
 from runtime import Backoff
 from store.errors import StoreError
@@ -75,16 +85,11 @@ async def opened(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Parts
         if url.startswith("sqlite:"):
             settings.data.mkdir(parents=True, exist_ok=True)
     stream = stream_of(settings)
-    topology = receipts_topology(work_max_bytes=settings.work_max_bytes, delivery_limit=settings.delivery_limit)
     store = await stores.connect(settings.store, [stream])
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
         await _unless(stop, _until_it_answers(lambda: store.prepare(stream.name, stream.key_names)))
-        connecting = brokers.connect(
-            settings.broker, topology, publish_timeout=settings.publish_timeout_s, wait=START_PATIENCE_S
-        )
-        broker = await _unless(stop, connecting)
-        stack.push_async_callback(broker.close)
+        broker, topology = await stack.enter_async_context(broker_opened(settings, stop))
         yield Parts(
             settings=settings,
             stream=stream,
@@ -93,6 +98,20 @@ async def opened(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Parts
             store=store,
             registry=CollectorRegistry(),
         )
+
+
+@asynccontextmanager
+async def broker_opened(settings: Settings, stop: asyncio.Event) -> AsyncIterator[tuple[Broker, Topology]]:
+    """Open the broker alone, with its queues; as `opened` does, with its errors."""
+    topology = receipts_topology(work_max_bytes=settings.work_max_bytes, delivery_limit=settings.delivery_limit)
+    connecting = brokers.connect(
+        settings.broker, topology, publish_timeout=settings.publish_timeout_s, wait=START_PATIENCE_S
+    )
+    broker = await _unless(stop, connecting)
+    try:
+        yield broker, topology
+    finally:
+        await broker.close()
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result:
@@ -125,17 +144,24 @@ async def _until_it_answers(ask: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(delay)
 
 
-def worker_of(parts: Parts) -> Worker:
-    """A worker, ready to run."""
+def worker_of(
+    parts: Parts,
+    *,
+    source: Source | None = None,
+    broker: Announcer | None = None,
+    give_back_after_s: float = 600.0,
+) -> Worker:
+    """A worker, ready to run; by default one that takes its frames from the work queue, and announces on the broker."""
     settings = parts.settings
     return Worker(
         WorkerConfig(
             prefetch=settings.prefetch,
             flush_events=settings.flush_events,
             flush_wait_s=settings.flush_wait_ms / 1000,
+            give_back_after_s=give_back_after_s,
         ),
-        source=QueueSource(parts.broker, parts.topology.work),
-        broker=parts.broker,
+        source=source or QueueSource(parts.broker, parts.topology.work),
+        broker=broker or parts.broker,
         store=parts.store,
         stream=parts.stream,
         metrics=WorkerMetrics(parts.registry),

@@ -179,6 +179,27 @@ class Settings:
     delivery_limit: int = _row(
         "number", values.integer(1, 1_000_000), "1000", "How often a frame may come back before it is a dead letter."
     )
+    storm_spouts: int = _row(
+        "number", values.integer(1, 1000), "1", "Processes of a Storm topology that take frames from the broker."
+    )
+    storm_bolts: int = _row(
+        "number", values.integer(1, 1000), "2", "Processes of a Storm topology that store receipts and count them."
+    )
+    storm_workers: int = _row(
+        "number", values.integer(1, 1000), "1", "Worker processes (JVMs) that Storm spreads the topology over."
+    )
+    storm_pending: int = _row(
+        "number", values.integer(1, 10_000), "64", "Frames that each spout has in Storm, unacknowledged, at most."
+    )
+    storm_message_timeout_s: int = _row(
+        "seconds",
+        values.integer(12, 1200),
+        "60",
+        "A frame that Storm has not seen counted within goes back to the queue, at the latest.",
+    )
+    storm_nimbus: str = _row(
+        "host:port", values.address, "127.0.0.1:6627", "Where `tillstream topology` finds the Nimbus of a Storm cluster."
+    )
     log_level: str = _row(
         "word", values.choice("debug", "info", "warning", "error"), "info", "What is logged: this and what is worse."
     )
