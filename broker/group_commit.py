@@ -12,15 +12,26 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
+
+import structlog
 
 from broker.errors import BrokerBlockedError, BrokerError, BrokerUnavailableError, OverloadedError, PublishUnknownError
 from broker.frames import Frame
 from broker.protocol import Broker, Message
+from runtime import debugging
 
 #: From the start of a publish until its bytes are with the system: the publish's task, that of the driver which writes,
 #: the loop's own writing, and one to spare. Answering a frame's callers only then is worth 10 to 20 % of throughput
 #: (64 connections, RabbitMQ, two cores) and delays them by some 100 microseconds; where nothing waits, by nothing.
 _TURNS_TO_THE_WIRE = 3
+#: How often the log says at most that requests are refused, however many are.
+_COMPLAINT_SECONDS = 10.0
+
+log = structlog.get_logger()
+
+
+Failure = TypeVar("Failure", bound=BaseException)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +111,8 @@ class GroupCommit:
         self.requests = 0
         self.events = 0
         self.bytes = 0
+        self._complain_at = 0.0
+        self._unsaid = 0
         self.failures: dict[str, int] = {}
         self.pending_events = 0
         self.pending_bytes = 0
@@ -126,9 +139,9 @@ class GroupCommit:
             self.pending_events + events > limits.pending_max_events
             or self.pending_bytes + size > limits.pending_max_bytes
         ):
-            raise OverloadedError(f"{self.pending_events} events wait for the broker already")
+            raise self._refused(OverloadedError(f"{self.pending_events} events wait for the broker already"))
         if self._broker.blocked:
-            raise BrokerBlockedError("the broker takes no messages right now")
+            raise self._refused(BrokerBlockedError("the broker takes no messages right now"))
         if self._closing:
             raise BrokerUnavailableError("this entrypoint is stopping")
         self.pending_events += events
@@ -215,11 +228,24 @@ class GroupCommit:
         """A publish is over, one way or another (a callback, so that not even a cancellation can pass it by)."""
         seconds = time.perf_counter() - started
         self._publishing.discard(publish)
-        if publish.cancelled():
-            self._fail(batch, PublishUnknownError("this entrypoint stopped before the broker confirmed"))
-        elif error := publish.exception():
+        error = (
+            PublishUnknownError("this entrypoint stopped before the broker confirmed")
+            if publish.cancelled()
+            else publish.exception()
+        )
+        if error is not None:
+            log.debug("frame not confirmed", frame=frame.id, events=frame.events, error=str(error))
             self._fail(batch, error)
         else:
+            if debugging():
+                log.debug(
+                    "frame confirmed",
+                    frame=frame.id,
+                    events=frame.events,
+                    requests=len(batch),
+                    bytes=len(frame.body),
+                    ms=round(seconds * 1000, 1),
+                )
             self._unanswered += 1
             if self._waiting:
                 # The next frame first: the broker has nothing to do until it comes, and answering takes a while.
@@ -256,12 +282,22 @@ class GroupCommit:
     def _fail(self, batch: list[_Waiting], error: BaseException) -> None:
         kind = type(error).__name__
         self.failures[kind] = self.failures.get(kind, 0) + 1
+        self._refused(error, len(batch))
         for request in batch:
             self._settle(request)
             if not request.confirmed.done():
                 # Each caller raises its own copy: a shared one would gather the tracebacks of all of them.
                 own = copy.copy(error) if isinstance(error, BrokerError) else error
                 request.confirmed.set_exception(own)
+
+    def _refused(self, error: Failure, requests: int = 1) -> Failure:
+        """Have the log say every now and then that requests are refused, and why; returns the error, to be raised."""
+        self._unsaid += requests
+        now = self._loop.time()
+        if now >= self._complain_at:
+            log.warning("requests are refused", requests=self._unsaid, error=str(error))
+            self._complain_at, self._unsaid = now + _COMPLAINT_SECONDS, 0
+        return error
 
     def _refuse_waiting(self, error: BrokerError) -> None:
         batch = list(self._waiting)

@@ -205,7 +205,8 @@ class Flusher:
             )
             await self._say(message)
         first = items[0]
-        log.warning("events rejected", events=len(items), reason=first.reason, detail=first.detail, frame=first.source)
+        frames = sorted({item.source for item in items})
+        log.warning("events rejected", events=len(items), reason=first.reason, detail=first.detail, frames=frames)
 
     async def _append(
         self, frames: Sequence[PreparedFrame], tallies: Sequence[Tally], counted: float

@@ -25,7 +25,7 @@ from engine.partials import PartialError, read_partial
 from engine.queue_watch import QueueWatch
 from engine.recent import DelayWindow
 from engine.totals import REMEMBERED_SECONDS, Merged, Totals
-from runtime import Tasks
+from runtime import Tasks, debugging
 from store.errors import StoreError
 from store.protocol import Store
 from streams.base import Stream
@@ -221,10 +221,15 @@ class TotalsKeeper:
             self._activity.hear(partial, self._clock())
             if merged is Merged.GAP:
                 self._gap.set()
+            if debugging():
+                log.debug("partial", outcome=outcome, writer=partial.writer, first=partial.first, last=partial.last)
         self._metrics.partials.labels(outcome).inc()
 
     async def _sync(self) -> None:
-        self._metrics.ledger_entries.inc(await self._totals.sync())
+        merged = await self._totals.sync()
+        self._metrics.ledger_entries.inc(merged)
+        if merged:
+            log.debug("ledger read", entries=merged, revision=self._totals.revision)
 
     async def _checkpoint(self) -> None:
         if self._totals.synced and self._totals.changed:

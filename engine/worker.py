@@ -23,7 +23,7 @@ from broker.protocol import Consumer, Delivery
 from engine.flush import Announcer, Flushed, Flusher
 from engine.metrics import WorkerMetrics
 from engine.prepare import PreparedFrame, prepare
-from runtime import Backoff, Tasks
+from runtime import Backoff, Tasks, debugging
 from store.errors import StoreError
 from store.protocol import Store
 from streams.base import Stream
@@ -148,7 +148,7 @@ class Worker:
             if newer is not None:
                 # Held, not handed back: the broker would give it to us again at once, and again.
                 self._newer = newer
-                log.error("stopped consuming", reason=newer)
+                log.error("stopped consuming", reason=newer, frame=delivery.message_id)
                 await consumer.cancel()
                 return
             frame = Frame.from_body(self._stream.name, delivery.body)
@@ -195,12 +195,18 @@ class Worker:
                 self._metrics.flush_failed()
                 self._trouble = f"flushes fail: {exc}"
                 if stop.is_set() or self._monotonic() - began > self._config.give_back_after_s:
-                    log.error("flush failed, giving its frames back", frames=len(batch), error=str(exc))
+                    log.error("flush failed, giving its frames back", frames=_frames(batch), error=str(exc))
                     await self._give_back([work.delivery for work in batch])
                     self._trouble = None  # the next frames will tell
                     return
                 delay = self._config.retry.delay(attempt, random.random())
-                log.warning("flush failed, trying again", attempt=attempt, delay_s=round(delay, 2), error=str(exc))
+                log.warning(
+                    "flush failed, trying again",
+                    frames=_frames(batch),
+                    attempt=attempt,
+                    delay_s=round(delay, 2),
+                    error=str(exc),
+                )
                 await _first(asyncio.sleep(delay), stop)
             else:
                 self._trouble = None
@@ -210,17 +216,19 @@ class Worker:
 
     def _note(self, flushed: Flushed, batch: Sequence[_Work], seconds: float) -> None:
         self._metrics.flushed(flushed, seconds)
-        log.debug(
-            "flushed",
-            frames=len(batch),
-            counted=flushed.counted,
-            duplicates=flushed.duplicates,
-            conflicts=flushed.conflicts,
-            writer=flushed.writer,
-            seq=flushed.last,
-            ms=round(seconds * 1000, 1),
-            first_frame=batch[0].frame.id,
-        )
+        if debugging():
+            log.debug(
+                "flushed",
+                counted=flushed.counted,
+                duplicates=flushed.duplicates,
+                conflicts=flushed.conflicts,
+                unreadable=flushed.unreadable,
+                writer=flushed.writer,
+                first=flushed.first,
+                last=flushed.last,
+                ms=round(seconds * 1000, 1),
+                frames=_frames(batch),
+            )
 
     async def _settle(self, deliveries: Sequence[Delivery]) -> None:
         """Acknowledge; what cannot be is delivered again, and found done."""
@@ -238,6 +246,11 @@ class Worker:
                 await delivery.nack()
             except BrokerError as exc:
                 log.info("not given back, the broker takes it back with the connection", error=str(exc))
+
+
+def _frames(batch: Sequence[_Work]) -> list[str]:
+    """For the log: every line about frames names them."""
+    return [work.frame.id for work in batch]
 
 
 def _lines(work: _Work) -> int:

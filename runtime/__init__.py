@@ -3,16 +3,16 @@
 - `runtime.running`: `run`, the event loop (uvloop) of a process
 - `runtime.lifecycle`: `stop_event` for signals, `Tasks` that own background work
 - `runtime.probes`: `Probes`, the answers to /healthz, /readyz and /metrics
-- `runtime.logs`: `configure_logging`, one form for our log lines and those of libraries
+- `runtime.logs`: `configure_logging`, one form for our log lines and those of libraries; `debugging`
 - `runtime.moments`: `read_moment`, times as people write them
 - `runtime.retry`: `Backoff`, how long to wait before the next attempt
 """
 
 from runtime.lifecycle import Tasks, stop_event
-from runtime.logs import configure_logging
+from runtime.logs import configure_logging, debugging
 from runtime.moments import read_moment
 from runtime.probes import Probes
 from runtime.retry import Backoff
 from runtime.running import run
 
-__all__ = ["Backoff", "Probes", "Tasks", "configure_logging", "read_moment", "run", "stop_event"]
+__all__ = ["Backoff", "Probes", "Tasks", "configure_logging", "debugging", "read_moment", "run", "stop_event"]
