@@ -51,7 +51,7 @@ def takes_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
     """Make a function with a first parameter `settings: Settings` a command that has flags for these settings.
 
     The function is called with all settings, those without a flag included, after logging is set up. A parameter
-    `loaded: Loaded` gets where they come from, too.
+    `loaded: Loaded` gets where they come from, too; `invocation: Invocation` what the process was started with.
     Raises (when called) ConfigurationError for a bad value; (when applied) KeyError for a name that is no setting.
     """
     table = {row.name: row for row in SETTINGS}
@@ -59,7 +59,7 @@ def takes_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         own = inspect.signature(function, eval_str=True)
-        wants_loaded = "loaded" in own.parameters
+        wants_loaded, wants_invocation = "loaded" in own.parameters, "invocation" in own.parameters
 
         @functools.wraps(function)
         def command(ctx: typer.Context, **arguments: Any) -> Any:
@@ -67,13 +67,15 @@ def takes_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
             loaded = load(ctx, flags)
             if wants_loaded:
                 arguments["loaded"] = loaded
+            if wants_invocation:
+                arguments["invocation"] = ctx.obj
             return function(loaded.settings, **arguments)
 
         parameters = [inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
         parameters += [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for parameter in own.parameters.values()
-            if parameter.annotation not in (Settings, Loaded)
+            if parameter.annotation not in (Settings, Loaded, Invocation)
         ]
         parameters += [
             inspect.Parameter(

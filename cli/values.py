@@ -149,6 +149,16 @@ def origins(value: str) -> tuple[str, ...]:
     return found
 
 
+def address(value: str) -> str:
+    """`host:port`; a numeric IPv6 host in brackets."""
+    host, colon, port = value.rpartition(":")
+    if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536) or (
+        ":" in host and not (host.startswith("[") and host.endswith("]"))
+    ):
+        raise ValueError("host:port such as 127.0.0.1:6627")
+    return value
+
+
 def url(*schemes: str) -> Callable[[str], str]:
     """An address with one of these schemes and something behind it; `sqlite:` wants a path."""
     expected = " or ".join(f"{scheme}:PATH" if scheme == "sqlite" else f"{scheme}://HOST…" for scheme in schemes)
