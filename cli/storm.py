@@ -16,6 +16,7 @@ import topology
 from cli.roles import broker_opened, opened, shared_broker_needed, totals_of, worker_of
 from cli.settings import Settings, read_settings
 from engine import Announcer, Source, TotalsKeeper, Worker
+from streams import ConfigurationError
 from topology import LedgerParts, SpoutParts, StormConf, TopologyConfig
 
 log = structlog.get_logger()
@@ -39,10 +40,13 @@ class _Composed:
     settings: Settings
 
     def initialize(self, storm_conf: Mapping[str, Any], context: Mapping[str, Any]) -> None:
-        """Read the settings, then begin. Raises ConfigurationError, which ends the process."""
-        loaded = read_settings(os.environ)
+        """Read the settings, then begin; settings that cannot work end the process, with a line for Storm."""
+        try:
+            loaded = read_settings(os.environ)
+            shared_broker_needed(loaded.settings, "topology")
+        except ConfigurationError as exc:
+            self.refuse(exc)  # type: ignore[attr-defined]  # a component's
         self.settings = loaded.settings
-        shared_broker_needed(self.settings, "topology")
         self.log_level = self.settings.log_level
         super().initialize(storm_conf, context)  # type: ignore[misc]  # a component's
         for warning in loaded.warnings:

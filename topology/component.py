@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -72,6 +73,12 @@ class Hosted:
         log.info("started", component=name, task=context.get("taskid"), pid=os.getpid())
         self.host = LoopThread(name, self._main, self._died)
         self.host.start()
+
+    def refuse(self, error: Exception) -> NoReturn:
+        """End the process because it cannot work as it is: Storm's UI shows the error, as does its log."""
+        self.send_message({"command": "error", "msg": str(error)})  # type: ignore[attr-defined]  # pystorm's
+        sys.stderr.write(f"{error}\n")  # what a spout says before it is asked, Storm reads there
+        sys.exit(2)
 
     async def _main(self, stop: asyncio.Event) -> None:
         await persistently(type(self).__name__, self.work, stop)
