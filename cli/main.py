@@ -56,6 +56,7 @@ COMMANDS: Mapping[str, Command] = {
     "password": Command("cli.commands.password:password", "Make a line for the file of the dashboard's users."),
     "rejected": Command("cli.commands.rejected:app", "See what was rejected: list, show, replay, discard."),
     "definitions": Command("cli.commands.definitions:print_definitions", "Print what RabbitMQ has to be told."),
+    "topology": Command("cli.commands.topology:app", "Run the Storm engine: jar, submit, list, status, kill, local."),
     "config": Command("cli.commands.config:config", "Show the effective settings and where each comes from."),
     "version": Command("cli.commands.config:version", "Show the versions of Tillstream and of what it stands on."),
 }

@@ -198,7 +198,7 @@ class Settings:
         "A frame that Storm has not seen counted within goes back to the queue, at the latest.",
     )
     storm_nimbus: str = _row(
-        "host:port", values.address, "127.0.0.1:6627", "Where `tillstream topology` finds the Nimbus of a Storm cluster."
+        "host:port", values.address, "127.0.0.1:6627", "Where `tillstream topology` finds a Storm cluster: its Nimbus."
     )
     log_level: str = _row(
         "word", values.choice("debug", "info", "warning", "error"), "info", "What is logged: this and what is worse."

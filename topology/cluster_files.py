@@ -57,6 +57,7 @@ def storm_yaml(folder: Path, ports: Ports, heaps: Heaps, extra: Mapping[str, Any
         "supervisor.monitor.frequency.secs": 1,
         "supervisor.worker.shutdown.sleep.secs": 1,
         "task.refresh.poll.secs": 1,
+        "task.heartbeat.frequency.secs": 1,
         "executor.metrics.frequency.secs": 10,
         # Its own store of metrics is a database of 73 MB that nothing here reads.
         "storm.metricstore.class": "org.apache.storm.metricstore.NoOpMetricStore",

@@ -17,7 +17,7 @@ from streamparse import thrift
 from thriftpy2.protocol import TBinaryProtocolFactory
 from thriftpy2.rpc import make_client
 from thriftpy2.thrift import TException
-from thriftpy2.transport import TFramedTransportFactory
+from thriftpy2.transport import TFramedTransportFactory, TTransportException
 
 from topology.errors import (
     NimbusRefusedError,
@@ -106,25 +106,36 @@ class Nimbus:
 
     def until_gone(self, name: str, timeout_s: float, stopping: Callable[[], bool] = lambda: False) -> None:
         """Wait until no topology has this name. Raises StormError after `timeout_s`, or once `stopping()`."""
-        self._until(
-            lambda: all(line.name != name for line in self.topologies()),
-            timeout_s,
-            stopping,
-            f"{name!r} is still there",
-        )
+
+        def gone() -> bool:
+            return all(line.name != name for line in self.topologies())
+
+        self._until(gone, timeout_s, stopping, lambda: f"{name!r} is still there")
 
     def until_running(self, name: str, timeout_s: float, stopping: Callable[[], bool] = lambda: False) -> None:
-        """Wait until every executor of a topology runs. Raises StormError after `timeout_s`, or once `stopping()`."""
-        self._until(lambda: self.status(name).runs, timeout_s, stopping, f"not all of {name!r} runs yet")
+        """Wait until all of a topology runs. Raises StormError after `timeout_s`, or once `stopping()`."""
+        seen: list[TopologyStatus] = []
+
+        def runs() -> bool:
+            seen[:] = [self.status(name)]
+            return seen[0].runs
+
+        def failing() -> str:
+            errors = [f"; {each.name}: {each.error}" for one in seen for each in one.components if each.error]
+            return f"not all of {name!r} runs yet{''.join(errors)}"
+
+        self._until(runs, timeout_s, stopping, failing)
 
     @staticmethod
-    def _until(check: Callable[[], bool], timeout_s: float, stopping: Callable[[], bool], failing: str) -> None:
+    def _until(
+        check: Callable[[], bool], timeout_s: float, stopping: Callable[[], bool], failing: Callable[[], str]
+    ) -> None:
         deadline = time.monotonic() + timeout_s
         while not check():
             if stopping():
-                raise StormError(f"stopped; {failing}")
+                raise StormError(f"stopped; {failing()}")
             if time.monotonic() > deadline:
-                raise StormError(f"after {timeout_s:g} s {failing}")
+                raise StormError(f"after {timeout_s:g} s {failing()}")
             time.sleep(_POLL_S)
 
     def _find(self, client: Any, name: str) -> TopologyLine:
@@ -175,6 +186,8 @@ class Nimbus:
 
 
 def _reason(exc: BaseException) -> str:
-    """The first line of what an error says."""
+    """The first line of what an error says; of a connection that was never made, what the system said."""
+    if isinstance(exc, TTransportException) and isinstance(exc.__context__, OSError):
+        return exc.__context__.strerror or str(exc.__context__)
     text = getattr(exc, "msg", None) or getattr(exc, "message", None) or str(exc) or type(exc).__name__
     return str(text).strip().splitlines()[0] if str(text).strip() else type(exc).__name__

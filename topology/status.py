@@ -4,6 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+#: An executor that has been up for so long runs, seconds: one whose process cannot start takes its worker JVM along
+#: before. (Executors send heartbeats from their first moment on; that they are ready, Storm does not tell.)
+SETTLED_S = 3
+#: How long after an error a topology is not said to run, seconds: what failed is started again, and may fail again.
+TROUBLED_S = 15
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopologyLine:
@@ -40,7 +46,7 @@ class ComponentStatus:
     """A spout or bolt, all its executors together.
 
     Attributes:
-        running: how many of its executors have said that they work.
+        running: how many of its executors have been up for some seconds.
         emitted, acked, failed: tuples since the topology was submitted, as sampled by Storm.
         latency_ms: of a spout from emitting to the last ack, of a bolt from receiving to acking; None: nothing yet.
         error: the first line of the last error, None: none.
@@ -74,8 +80,9 @@ class TopologyStatus:
 
     @property
     def runs(self) -> bool:
-        """Whether all of it works: active, and each executor, Storm's own included, has said so."""
-        return self.status == "ACTIVE" and self.executors > 0 and self.running == self.executors
+        """Whether all of it works: active, each executor is up, Storm's own included, and none failed just now."""
+        troubled = any(each.error_age_s is not None and each.error_age_s < TROUBLED_S for each in self.components)
+        return self.status == "ACTIVE" and self.running == self.executors > 0 and not troubled
 
 
 def cluster_status(info: Any) -> ClusterStatus:
@@ -109,7 +116,7 @@ def topology_status(page: Any, info: Any, *, now: float) -> TopologyStatus:
     """
     running: dict[str, int] = {}
     for executor in info.executors:
-        if executor.stats is not None:  # it has sent a heartbeat
+        if executor.stats is not None and executor.uptime_secs >= SETTLED_S:
             running[executor.component_id] = running.get(executor.component_id, 0) + 1
     spouts, bolts = page.id_to_spout_agg_stats or {}, page.id_to_bolt_agg_stats or {}
     components = [
