@@ -1,10 +1,8 @@
 """One stack for the tests of this folder, up with four workers, and thrown away at the end."""
 
-import os
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +13,8 @@ from tests.servers.fixtures import missing_server
 
 __all__ = ["browser", "chromium"]
 
-#: Whose images are not on this machine yet are built or pulled first, which is bounded by this, seconds.
+#: How long it may take to build our images, of which most is the installation of packages, seconds. Tests have time
+#: limits for themselves, not for this.
 IMAGES_WITHIN = 900.0
 
 
@@ -23,7 +22,7 @@ IMAGES_WITHIN = 900.0
 def engine() -> None:
     """A Docker engine with Compose; the test is skipped without one (and fails where CI=true allows no skip).
 
-    TILLSTREAM_TEST_COMPOSE names a folder with a script `stand-in-images` for machines that reach no image registry.
+    The images that docker-compose.yml names have to be on this machine, or to be had from a registry.
     """
     for command in (["docker", "version"], ["docker", "compose", "version"]):
         try:
@@ -32,8 +31,6 @@ def engine() -> None:
             missing_server("no `docker` on PATH")
         if done.returncode != 0:
             missing_server(f"`{' '.join(command)}`: {done.stderr.strip().splitlines()[-1:]}")
-    if folder := os.environ.get("TILLSTREAM_TEST_COMPOSE"):
-        subprocess.run([Path(folder) / "stand-in-images"], check=True, timeout=IMAGES_WITHIN)
 
 
 @pytest.fixture(scope="session")

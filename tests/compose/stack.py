@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,8 +90,9 @@ class Stack:
         assert done.returncode == 0, f"docker compose {' '.join(arguments)}\n{done.stdout[-3000:]}{done.stderr[-6000:]}"
         return done.stdout
 
-    async def compose(self, *arguments: str, within: float = 120.0, wanted: int = 0, given: str = "") -> str:
-        """Run `docker compose …`; what it printed. AssertionError if it ends with another status than is wanted."""
+    async def compose(self, *arguments: str, within: float = 120.0, wanted: int | None = 0, given: str = "") -> str:
+        """Run `docker compose …`; what it printed. AssertionError if it ends with another status than is wanted (None:
+        any will do)."""
         child = await asyncio.create_subprocess_exec(
             "docker", "compose", *arguments, cwd=ROOT, env=self.environ,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -105,7 +106,7 @@ class Stack:
                 await child.wait()
         text = printed.decode()
         told = f"{text[-3000:]}{said.decode()[-6000:]}"
-        assert child.returncode == wanted, f"docker compose {' '.join(arguments)}\n{told}"
+        assert wanted in {None, child.returncode}, f"docker compose {' '.join(arguments)}\n{told}"
         return text
 
     def up_command(self, *options: str) -> tuple[str, ...]:
@@ -143,25 +144,41 @@ class Stack:
                 assert answer.status == 200, body
                 return json.loads(body)
 
+    async def kill(self, service: str, index: int = 1) -> str:
+        """SIGKILL to what runs in a container; its name. From inside: a container that is killed from outside counts
+        for Docker as stopped on purpose, and is not started again."""
+        inside = ("exec", "-T", "--index", str(index), service, "sh", "-c", "kill -9 -1")
+        await self.compose(*inside, wanted=None)
+        return f"{self.project}-{service}-{index}"
+
     @asynccontextmanager
     async def selling(
         self, requests: Iterable[list[bytes]], *, rate: float | None = None, concurrency: int = 8
     ) -> AsyncIterator[Sender]:
-        """Sell receipts while the block runs, patiently; at its end, wait until each was answered 202."""
-        kept = [list(request) for request in requests]
-        self.judge.add_all(event for request in kept for event in request)
+        """Sell receipts while the block runs, however many there are, patiently; at its end, wait until each that was
+        begun with was answered 202."""
+        over = False
+
+        def judged() -> Iterator[list[bytes]]:
+            for request in requests:
+                if over:
+                    return
+                self.judge.add_all(request)
+                yield request
+
         options = SenderOptions(
             url=self.url, token=self.token, concurrency=concurrency, patience_s=240.0, first_patience_s=60.0
         )
         async with Sender(options) as sender:
 
             async def sell() -> None:
-                await send_requests(sender, kept, rate=rate)
+                await send_requests(sender, judged(), rate=rate)
                 await sender.drain()
 
             task = asyncio.create_task(sell())
             try:
                 yield sender
+                over = True
                 async with asyncio.timeout(300):
                     await task
             finally:
@@ -169,7 +186,7 @@ class Stack:
                 await asyncio.wait({task})
         assert sender.counts.complete, sender.counts.summary()
 
-    async def counted(self, within: float = 120.0) -> None:
+    async def counted(self, within: float = 240.0) -> None:
         """Wait until the totals count as many receipts as were sold."""
 
         async def enough() -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.compose.stack import ROOT, Stack, docker
 
-pytestmark = [pytest.mark.compose, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(300, func_only=True)]
 
 #: What looks like a secret, whosever it is.
 TELLTALE = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----\r?\n[A-Za-z0-9+/=]{32}")
