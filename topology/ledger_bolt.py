@@ -19,10 +19,10 @@ from topology.wire import PARTIAL_FIELDS, read_frame
 
 log = structlog.get_logger()
 
-#: A flush that fails gives its frames back after this part of the message time-out, and a tuple that waited so long is
-#: not begun. A tuple may wait, then stand behind two flushes, then be flushed itself: with a sixth for each there is
-#: time left for the answer to travel.
+#: Parts of the message time-out: a flush that fails for so long gives its frames back; a tuple that waited for so long
+#: is not begun. One that is begun stands behind two flushes at most, before its own.
 GIVE_BACK_PART = 1 / 6
+TOO_OLD_PART = 1 / 2
 
 
 class MakesWorker(Protocol):
@@ -59,8 +59,9 @@ class LedgerBolt(Hosted, Bolt):
 
     def initialize(self, storm_conf: Mapping[str, Any], context: Mapping[str, Any]) -> None:
         """Begin to connect; tuples wait meanwhile."""
-        self._give_back_after_s = StormConf.of(storm_conf).message_timeout_s * GIVE_BACK_PART
-        self._source = TupleSource(too_old_s=self._give_back_after_s)
+        timeout_s = StormConf.of(storm_conf).message_timeout_s
+        self._give_back_after_s = timeout_s * GIVE_BACK_PART
+        self._source = TupleSource(too_old_s=timeout_s * TOO_OLD_PART)
         super().initialize(storm_conf, context)
 
     async def work(self, stop: asyncio.Event) -> None:

@@ -7,7 +7,6 @@ The worker's log is rotated by Storm's own set-up, which bounds it.
 import logging
 import sys
 
-from pystorm.component import StormHandler
 from structlog.stdlib import ProcessorFormatter
 
 from runtime import configure_logging
@@ -18,16 +17,13 @@ def log_to_storm(level: str) -> None:
 
     Arguments:
         level: `debug`, `info`, `warning` or `error`.
-    To be called after the handshake, which is when pystorm sets its handler up.
+    To be called after the handshake, which is when pystorm sets its own handler up.
     """
     sys.stdout = sys.stderr  # stdout belongs to the protocol: what a library prints must not get between
     configure_logging(level, "json")
     root = logging.getLogger()
-    ours = [handler for handler in root.handlers if isinstance(handler.formatter, ProcessorFormatter)]
-    for handler in root.handlers:
-        if isinstance(handler, StormHandler):
-            handler.setFormatter(ours[0].formatter)
-            handler.setLevel(logging.NOTSET)
-            for other in ours:
-                root.removeHandler(other)
-            break
+    ours = next(handler for handler in root.handlers if isinstance(handler.formatter, ProcessorFormatter))
+    root.removeHandler(ours)
+    for handler in root.handlers:  # pystorm's: to Storm, or to a file where the topology's configuration names one
+        handler.setFormatter(ours.formatter)
+        handler.setLevel(logging.NOTSET)

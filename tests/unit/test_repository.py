@@ -21,7 +21,7 @@ def locked(name: str) -> dict[str, str]:
     return dict(line.split("==", maxsplit=1) for line in text.splitlines() if line)
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-storm.txt", "requirements-dev.txt"])
 def test_locks_pin_by_hash_and_name_no_place(name: str) -> None:
     """Exact versions with hashes; no index's address, no path of a machine, no option."""
     for package, rest in locked(name).items():
@@ -31,12 +31,14 @@ def test_locks_pin_by_hash_and_name_no_place(name: str) -> None:
 
 
 def test_locks_hold_what_the_project_asks_for() -> None:
-    """A dependency that was added is locked, and both locks agree on it."""
-    runtime, dev = locked("requirements.txt"), locked("requirements-dev.txt")
+    """A dependency that was added is locked, and all locks agree on it."""
+    runtime, storm, dev = (locked(f"requirements{name}.txt") for name in ("", "-storm", "-dev"))
     groups = PROJECT["dependency-groups"]
     assert {normal(each) for each in PROJECT["project"]["dependencies"] + groups["build"]} <= set(runtime)
     assert {normal(each) for each in groups["dev"]} <= set(dev)
-    assert {package: dev[package] for package in runtime} == runtime
+    assert {normal(each) for each in PROJECT["project"]["optional-dependencies"]["storm"]} <= set(storm)
+    assert {package: storm[package] for package in runtime} == runtime
+    assert {package: dev[package] for package in storm} == storm
 
 
 def test_every_package_is_in_the_wheel_and_under_the_import_rules() -> None:
