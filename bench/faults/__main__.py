@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from bench.faults.campaign import CampaignError, CampaignOptions, play
-from bench.faults.plan import Kind, Pace
+from bench.faults.plan import USUAL_KINDS, Kind, Pace
 from bench.faults.report import as_dict, failures, show
 from bench.faults.stage import StageOptions
 from bench.faults.traffic import TrafficOptions
@@ -51,7 +51,7 @@ def command(
         seconds=minutes * 60,
         traffic=TrafficOptions(rate=rate),
         stage=StageOptions(disks=disks, logs=logs),
-        pace=Pace(kinds=[_KINDS[name] for name in only or _KINDS]),
+        pace=Pace(kinds=[_KINDS[name] for name in only] if only else USUAL_KINDS),
     )
     try:
         outcome = run(play(options, say))

@@ -24,11 +24,16 @@ class Kind(enum.Enum):
     FULL_QUEUE = "queue full"
     STORE_DISK = "store's disk full"
     BROKER_DISK = "broker's disk full"
+    BROKER_DISK_END = "broker's disk full to the last byte"
 
 
 #: Faults of our own processes come in one lane, those of what is around them in another: so two overlap now and then.
 PROCESS_KINDS = (Kind.KILL, Kind.FREEZE, Kind.RESTART)
 OUTER_KINDS = tuple(kind for kind in Kind if kind not in PROCESS_KINDS)
+#: Not drawn unless asked for: beyond its alarm for a low disk a single RabbitMQ may ruin its own log, and did (3.10.8,
+#: seed 1: `corrupt_log, gap_between_snapshot_and_first_index`), which no client of it can make good.
+BEYOND_PROMISE = (Kind.BROKER_DISK_END,)
+USUAL_KINDS = tuple(kind for kind in Kind if kind not in BEYOND_PROMISE)
 
 #: How long each lasts, seconds: one of these, a little more or less. What lasts longer than a heartbeat (10 s, noticed
 #: after 20) or a time limit (10 s for a publish, 30 s for a call of the store) is another fault than what does not.
@@ -48,6 +53,7 @@ _LASTS: dict[Kind, Sequence[float]] = {
     Kind.FULL_QUEUE: (5.0, 10.0),
     Kind.STORE_DISK: (3.0, 8.0),
     Kind.BROKER_DISK: (4.0, 9.0),
+    Kind.BROKER_DISK_END: (4.0, 9.0),
 }
 _SLOW_DELAYS_S = (0.02, 0.2, 1.0)
 
@@ -85,12 +91,12 @@ class Pace:
     Attributes:
         pause_s: shortest and longest pause in a lane between healing one and the next.
         shortest: each fault lasts as briefly as its kind can.
-        kinds: to draw from; all by default.
+        kinds: to draw from; by default all within what is promised.
     """
 
     pause_s: tuple[float, float] = (4.0, 12.0)
     shortest: bool = False
-    kinds: Sequence[Kind] = tuple(Kind)
+    kinds: Sequence[Kind] = USUAL_KINDS
 
 
 def lanes(seed: int, cast: Cast, pace: Pace) -> tuple[Iterator[Fault], Iterator[Fault]]:

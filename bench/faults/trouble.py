@@ -47,7 +47,6 @@ class Trouble:
     skipped: dict[str, str] = field(default_factory=dict)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
-    _alarms: int = 0
 
     async def play(self, lane: Iterator[Fault]) -> None:
         """One fault after the other until the campaign is over. Raises what a server raises that does not come back."""
@@ -55,7 +54,10 @@ class Trouble:
             await self._wait(fault.pause_s)
             if self.over.is_set():
                 return
-            if fault.kind in {Kind.STORE_DISK, Kind.BROKER_DISK} and self.stage.store_disk is None:
+            if (
+                fault.kind in {Kind.STORE_DISK, Kind.BROKER_DISK, Kind.BROKER_DISK_END}
+                and self.stage.store_disk is None
+            ):
                 self.skipped[fault.kind.value] = self.stage.no_disk
                 continue
             await self.suffer(fault)
@@ -128,9 +130,17 @@ class Trouble:
                 self.stage.store_disk.fill()
                 yield ""
                 self.stage.store_disk.free()
-            case Kind.BROKER_DISK:
-                async with self._broker_disk() as note:
-                    yield note
+            case Kind.BROKER_DISK | Kind.BROKER_DISK_END:
+                disk = self.stage.broker_disk
+                assert disk is not None
+                alarm = fault.kind is Kind.BROKER_DISK
+                disk.fill(_ALARM_LEFT_BYTES if alarm else 0)
+                yield ""
+                disk.free()
+                if not alarm:
+                    rabbit = self._own_rabbit()
+                    await asyncio.to_thread(rabbit.kill)  # what is left of it; its operator would do so, too
+                    await asyncio.to_thread(rabbit.start)
 
     @asynccontextmanager
     async def _process(self, fault: Fault) -> AsyncIterator[None]:
@@ -158,24 +168,6 @@ class Trouble:
         self.traffic.hurried = False
         for worker in self.stage.workers:
             worker.start()
-
-    @asynccontextmanager
-    async def _broker_disk(self) -> AsyncIterator[str]:
-        """Every other time only so full that the broker still says so; then to the last byte, which ends it."""
-        disk = self.stage.broker_disk
-        assert disk is not None
-        self._alarms += 1
-        if self._alarms % 2:
-            disk.fill(_ALARM_LEFT_BYTES)
-            yield "alarm"
-            disk.free()
-            return
-        disk.fill()
-        yield "to the last byte"
-        disk.free()
-        rabbit = self._own_rabbit()
-        await asyncio.to_thread(rabbit.kill)  # what is left of it; its operator would do so, too
-        await asyncio.to_thread(rabbit.start)
 
     def _own_rabbit(self) -> PrivateRabbit:
         """The broker's server, if it is the stage's own."""
