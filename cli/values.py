@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|KiB|MiB|GiB)?", re.IGNORECASE)
@@ -166,14 +166,26 @@ def url(*schemes: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         try:
             parts = urlsplit(value)
-            complete = bool(value.partition(":")[2]) if parts.scheme == "sqlite" else bool(parts.hostname)
-            if parts.scheme in schemes and complete and (parts.scheme == "sqlite" or parts.port != 0):
+            complete = bool(value.partition(":")[2]) if parts.scheme == "sqlite" else all(map(_place, _hosts(parts)))
+            if parts.scheme in schemes and complete:
                 return value
         except ValueError:  # urlsplit: a port that is not a number, a bracket that does not close
             pass
         raise ValueError(expected)
 
     return parse
+
+
+def _hosts(parts: SplitResult) -> list[str]:
+    """The hosts of an address, with their ports: the members of a replica set may be named all together."""
+    place = parts.netloc.rpartition("@")[2]
+    return place.split(",") if parts.scheme == "mongodb" else [place]
+
+
+def _place(host: str) -> bool:
+    """Whether there can be such a host and port. Raises ValueError, as urlsplit does, for some that cannot be."""
+    parts = urlsplit(f"//{host}")
+    return bool(parts.hostname) and parts.port != 0
 
 
 def masked_url(value: str) -> str:
