@@ -125,6 +125,11 @@ class LocalCluster:
         self._interrupted.set()
 
     @property
+    def open_ports(self) -> tuple[int, ...]:
+        """The ports that Storm binds to every address of the machine; it has no setting for that."""
+        return (self.ports.nimbus, self.ports.supervisor, *self.ports.slots)
+
+    @property
     def interrupted(self) -> bool:
         """Whether `interrupt` was called."""
         return self._interrupted.is_set()

@@ -50,15 +50,14 @@ def storm_yaml(folder: Path, ports: Ports, heaps: Heaps, extra: Mapping[str, Any
         "supervisor.run.worker.as.user": False,
         "storm.resource.isolation.plugin.enable": False,  # no control groups
         "worker.heap.memory.mb": heaps.worker,
-        "worker.childopts": "-Xmx%HEAP-MEM%m -XX:+UseSerialGC",
+        "worker.childopts": f"-Xmx{heaps.worker}m -XX:+UseSerialGC",  # whatever the components ask for together
         "topology.worker.logwriter.childopts": f"-Xmx{heaps.log_writer}m -XX:+UseSerialGC -XX:TieredStopAtLevel=1",
         # A try-out wants to see something soon: shorter rounds than on a cluster of many machines.
         "nimbus.monitor.freq.secs": 3,
         "supervisor.monitor.frequency.secs": 1,
-        "supervisor.worker.shutdown.sleep.secs": 1,
         "task.refresh.poll.secs": 1,
         "task.heartbeat.frequency.secs": 1,
-        "executor.metrics.frequency.secs": 10,
+        "topology.stats.sample.rate": 1.0,
         # Its own store of metrics is a database of 73 MB that nothing here reads.
         "storm.metricstore.class": "org.apache.storm.metricstore.NoOpMetricStore",
     }

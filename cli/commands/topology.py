@@ -210,6 +210,9 @@ def _run_cluster(cluster: "LocalCluster", settings: Settings, *, empty: bool) ->
     try:
         cluster.start()
         log.info("the cluster is up", seconds=round(time.monotonic() - began, 1), nimbus=str(cluster.nimbus.address))
+        log.warning(
+            "Storm listens on all addresses and knows no passwords: see docs/storm.md", ports=cluster.open_ports
+        )
         if not empty:
             jar = build_jar(cluster.config.folder / "tillstream.jar").path
             _make_room(cluster.nimbus, "tillstream", 0)  # a folder that was kept may have one

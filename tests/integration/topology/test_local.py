@@ -81,7 +81,7 @@ class Local:
 
 
 @pytest.fixture
-def _jars() -> None:
+def jars() -> None:
     """Storm's jars, or none of these tests."""
     try:
         provide_home(os.environ)
@@ -90,7 +90,7 @@ def _jars() -> None:
 
 
 @pytest.fixture
-def local(_jars: None, tmp_path: Path, rabbit: Rabbit) -> Iterator[Local]:
+def local(jars: None, tmp_path: Path, rabbit: Rabbit) -> Iterator[Local]:
     """The whole engine, at a broker of its own."""
     vhost = rabbit.vhost()
     running = Local(tmp_path / "storm", TILLSTREAM_BROKER=vhost)
@@ -129,7 +129,8 @@ def test_the_engine_runs_on_this_machine_and_leaves_nothing(local: Local) -> Non
     assert local.folder.is_dir()  # it was named, so its logs are kept
 
 
-def test_an_empty_cluster_that_is_killed_leaves_nothing(_jars: None, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("jars")
+def test_an_empty_cluster_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
     """A kill -9 of the command itself takes the Java processes along."""
     running = Local(tmp_path / "storm", "--empty")
     try:
@@ -147,7 +148,8 @@ def test_an_empty_cluster_that_is_killed_leaves_nothing(_jars: None, tmp_path: P
     running.until_nothing_is_left()
 
 
-def test_a_stop_while_the_cluster_starts_leaves_nothing(_jars: None, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("jars")
+def test_a_stop_while_the_cluster_starts_leaves_nothing(tmp_path: Path) -> None:
     """Whoever changes their mind need not wait until it is up."""
     running = Local(tmp_path / "storm", "--empty")
     running.until_said("starting ZooKeeper")
