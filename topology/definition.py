@@ -18,9 +18,6 @@ from topology.totals_bolt import TotalsBolt
 
 #: A component that answers no heartbeat for so long is hung, seconds: more than its start takes on a busy machine.
 SUBPROCESS_TIMEOUT_S = 60
-#: How long Storm waits between two questions to a spout that had nothing, milliseconds. At Storm's own one millisecond
-#: an idle topology keeps a quarter of a core busy with asking.
-IDLE_MS = 5
 #: Storm's tick for the totals bolt, seconds.
 TICK_S = 1
 
@@ -85,6 +82,5 @@ def storm_topology(config: TopologyConfig) -> tuple[Any, dict[str, Any]]:
         "topology.subprocess.timeout.secs": SUBPROCESS_TIMEOUT_S,
         # A bolt reads its tuples as they come, and pending ones are bounded: nothing is won by holding them in Java.
         "topology.shellbolt.max.pending": max(100, config.pending * config.spouts),
-        "topology.spout.wait.progressive.level3.sleep.millis": IDLE_MS,
     }
     return topology.thrift_topology, conf
