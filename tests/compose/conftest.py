@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.browser.conftest import browser, chromium
+from tests.browser.conftest import browser, chromium, driver
 from tests.browser.whole import afternoon
 from tests.compose.stack import Stack, docker
 from tests.servers.fixtures import missing_server
 
-__all__ = ["browser", "chromium"]
+__all__ = ["browser", "chromium", "driver"]
 
 #: How long it may take to build our images, of which most is the installation of packages, seconds. Tests have time
 #: limits for themselves, not for this.

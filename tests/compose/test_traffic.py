@@ -24,7 +24,7 @@ seeds = itertools.count(1)
 
 
 #: Receipts a second while something happens: the stand-in for MongoDB stores some hundreds.
-RATE = 150.0
+RATE = 100.0
 
 
 def receipts(stack: Stack, number: int | None = None, batch: int = 10) -> Iterator[list[bytes]]:
@@ -34,7 +34,7 @@ def receipts(stack: Stack, number: int | None = None, batch: int = 10) -> Iterat
     return Generator(options).requests(number, batch)
 
 
-async def more_sold(sender: Sender, number: int = 300) -> None:
+async def more_sold(sender: Sender, number: int = 200) -> None:
     """Wait until so many more receipts were answered 202."""
     wanted = sender.counts.accepted + number
     await eventually(lambda: sender.counts.accepted >= wanted, timeout=120)
