@@ -6,6 +6,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from pytest_asyncio import is_async_test
 
 pytest_plugins = ["tests.servers.fixtures"]
 
@@ -17,6 +18,14 @@ hypothesis.settings.register_profile("people", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if CI else "people"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with a browser run on one event loop: its driver is started once, and belongs to the loop that started it."""
+    for item in items:
+        has_browser = item.get_closest_marker("browser") or "browser" in getattr(item, "fixturenames", ())
+        if has_browser and is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest.hookimpl(wrapper=True)

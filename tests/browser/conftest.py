@@ -14,6 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
 import broker as brokers
@@ -73,17 +74,23 @@ def _websocket_of(process: "subprocess.Popen[bytes]", told: Path) -> str:
     raise RuntimeError(f"Chromium did not start: exit code {process.poll()}")
 
 
-@pytest.fixture
-async def browser(chromium: str) -> AsyncIterator[Browser]:
-    """The browser, in which each `new_page` is of a visitor of its own; closed at the end of the test."""
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def driver(chromium: str) -> AsyncIterator[Browser]:
+    """Playwright's side of Chromium: a process of its own, that takes as long to start as a page to open."""
     async with async_playwright() as playwright:
         connected = await playwright.chromium.connect_over_cdp(chromium)
-        known = list(connected.contexts)
         yield connected
-        for context in connected.contexts:
-            if context not in known:
-                await context.close()
         await connected.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def browser(driver: Browser) -> AsyncIterator[Browser]:
+    """The browser, in which each `new_page` is of a visitor of its own; what a test opened is closed at its end."""
+    known = list(driver.contexts)
+    yield driver
+    for context in driver.contexts:
+        if context not in known:
+            await context.close()
 
 
 @dataclass
@@ -177,7 +184,7 @@ class Publisher:
             await asyncio.sleep(0.2)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def publisher(tmp_path: Path) -> AsyncIterator[Publisher]:
     """Somebody who publishes on an embedded broker of its own."""
     broker = await brokers.connect(f"sqlite:{tmp_path}/broker.db", receipts_topology())
@@ -201,7 +208,7 @@ class Dashboard:
     store: Store
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def dashboard(publisher: Publisher) -> AsyncIterator[Dashboard]:
     """The dashboard of the publisher's broker, on a free port."""
     async with serving(publisher._broker) as running:

@@ -20,7 +20,7 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.browser import days_sold, expected_pages, read_pages
 from tests.browser.conftest import Visit, watched
@@ -29,7 +29,7 @@ from tests.browser.expected_pages import Expected
 from tests.browser.house import SOON, House, embedded_house, server_house, soon
 from tests.support import eventually
 
-pytestmark = [pytest.mark.browser, pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.alone]
 
 SERVERS = pytest.param("servers", marks=[pytest.mark.rabbit, pytest.mark.mongo])
 #: Silence is said after three seconds; with the second that the totals take between two messages. Seconds.
@@ -97,9 +97,9 @@ class Open:
         await soon(read, lambda got: expected.system(got, revision, rejected), self.accepted)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["embedded", SERVERS])
+@pytest_asyncio.fixture(scope="module", loop_scope="session", params=["embedded", SERVERS])
 async def opened(
-    request: pytest.FixtureRequest, chromium: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, driver: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Open]:
     """A system whose live pages were open before the first receipts of the day were sold, which was a moment ago."""
     folder = tmp_path_factory.mktemp("house")
@@ -109,10 +109,7 @@ async def opened(
         else:
             servers = [request.getfixturevalue(name) for name in ("own_rabbit", "own_ferret")]
             house = await stack.enter_async_context(server_house(folder, *servers))
-        playwright = await stack.enter_async_context(async_playwright())
-        browser = await playwright.chromium.connect_over_cdp(chromium)
-        stack.push_async_callback(browser.close)
-        context = await browser.new_context(viewport={"width": 1280, "height": 900})
+        context = await driver.new_context(viewport={"width": 1280, "height": 900})
         stack.push_async_callback(context.close)
         made = Open(house, context)
         made.live = {name: await made.visit(path) for name, path in LIVE.items()}

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, Request, expect
 
 from tests.browser.kept import Kept, kept, sold
@@ -25,7 +26,7 @@ ODD = '=1+1" onmouseover="alert(1)'
 TAG = "<script>alert(1)</script> & Co"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def house(tmp_path: Path) -> AsyncIterator[Kept]:
     """A dashboard over an empty store."""
     async with kept(tmp_path) as ready:
@@ -98,7 +99,8 @@ async def test_the_form_from_the_keyboard(browser: Browser, house: Kept) -> None
     await page.keyboard.press("Enter")
     await expect(page.locator("h1")).to_have_text("Receipt 2")
     assert query_of(page) == {"id": wanted}
-    await page.go_back()
+    await page.go_back(wait_until="commit")
+    await expect(page.locator("td.which")).to_have_text(["2", "1"])
     row = await page.locator("td.total").first.bounding_box()
     assert row is not None
     await page.mouse.click(row["x"] + 5, row["y"] + 5)
