@@ -21,7 +21,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if CI
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with a browser run on one event loop: its driver is started once, and belongs to the loop that started it."""
+    """Tests with a browser run on one event loop: its driver is started once, and belongs to the loop that did so."""
     for item in items:
         has_browser = item.get_closest_marker("browser") or "browser" in getattr(item, "fixturenames", ())
         if has_browser and is_async_test(item):
