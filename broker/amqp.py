@@ -9,8 +9,7 @@ confirmed and unconfirmed messages have a channel each. Frames are handed to aio
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import TypeVar, cast
+from typing import cast
 
 from aiormq.abc import AbstractChannel, AbstractConnection
 from aiormq.channel import Channel
@@ -20,7 +19,7 @@ from pamqp.commands import Basic
 from broker.amqp_consumer import OWN_ID, AmqpConsumer, Source
 from broker.amqp_declare import Declarer, declare_subscription
 from broker.amqp_errors import reason, translated
-from broker.amqp_link import Endpoint, Link, stalled
+from broker.amqp_link import ASK_TIMEOUT_SECONDS, Answer, Endpoint, Link, stalled
 from broker.errors import (
     BrokerBlockedError,
     BrokerFullError,
@@ -31,12 +30,7 @@ from broker.errors import (
 from broker.exchanges import Queue, Topology
 from broker.protocol import Message, QueueState
 
-#: For what is asked of the broker besides publishing and consuming.
-ASK_TIMEOUT_SECONDS = 10.0
-
 _TRANSIENT, _PERSISTENT = 1, 2
-
-Answer = TypeVar("Answer")
 
 
 class AmqpBroker:
@@ -197,26 +191,17 @@ class AmqpBroker:
         return await self._ask(f"asking for the state of {queue.name}", ask)
 
     async def ping(self) -> None:
-        """Open and close a channel. Raises BrokerBlockedError under an alarm."""
+        """Ask for an exchange that every broker has. Raises BrokerBlockedError under an alarm."""
 
-        async def ask(_: AbstractChannel) -> None:
-            return None
+        async def ask(channel: AbstractChannel) -> None:
+            await channel.exchange_declare("amq.topic", passive=True)
 
         self._channel(confirmed=True)
         await self._ask("asking the broker for an answer", ask)
 
     async def _ask(self, doing: str, ask: Callable[[AbstractChannel], Awaitable[Answer]]) -> Answer:
         # Under an alarm only the consuming connection is read; without one the publishing connection has to do.
-        link = self._consuming or self._publishing
-        if (connection := link.connection) is None:
-            raise BrokerUnavailableError(f"not connected to {self._endpoint}")
-        async with translated(doing, ASK_TIMEOUT_SECONDS):
-            channel = await connection.channel(publisher_confirms=False)
-            try:
-                return await ask(channel)
-            finally:
-                with suppress(Exception):
-                    await channel.close()
+        return await (self._consuming or self._publishing).ask(doing, ask)
 
     async def close(self) -> None:
         """Close the consumers, then the connections. Publishes under way end with PublishUnknownError."""

@@ -191,9 +191,7 @@ class AmqpConsumer:
     async def _close_channel(self) -> None:
         channel, self._channel, self._tag = self._channel, None, None
         if channel is not None and not channel.is_closed:
-            with suppress(BrokerError):
-                async with translated("closing a channel", CLOSE_TIMEOUT_SECONDS):
-                    await channel.close()
+            await asyncio.wait({self._link.leave(channel)}, timeout=CLOSE_TIMEOUT_SECONDS)
 
     async def _consume(self) -> None:
         """Open a channel and consume on it."""
@@ -203,8 +201,7 @@ class AmqpConsumer:
             try:
                 await self._consume_on(channel)
             except BaseException:
-                with suppress(Exception):
-                    await channel.close()
+                self._link.leave(channel)
                 raise
 
     async def _consume_on(self, channel: AbstractChannel) -> None:
@@ -283,17 +280,10 @@ class AmqpConsumer:
 
     async def _known(self) -> bool:
         """Whether the broker says that the queue has a consumer; without a clear answer, yes."""
-        connection = self._link.connection
-        if connection is None:
-            return True
         try:
-            async with translated("asking for consumers", CONSUME_TIMEOUT_SECONDS):
-                channel = await connection.channel(publisher_confirms=False)
-                try:
-                    answer = await channel.queue_declare(self._queue, passive=True)
-                finally:
-                    with suppress(Exception):
-                        await channel.close()
+            answer = await self._link.ask(
+                "asking for consumers", lambda channel: channel.queue_declare(self._queue, passive=True)
+            )
         except BrokerError as exc:
             return "NOT_FOUND" not in str(exc)
         return bool(answer.consumer_count)

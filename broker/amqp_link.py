@@ -9,11 +9,12 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import aio_pika
 import structlog
 from aio_pika.abc import ConnectionParameter
-from aiormq.abc import AbstractConnection
+from aiormq.abc import AbstractChannel, AbstractConnection
 from aiormq.channel import Channel
 from yarl import URL
 
@@ -30,8 +31,12 @@ HEARTBEAT_SECONDS = 10
 CONNECT_TIMEOUT_SECONDS = 10.0
 #: A broker that does not answer our goodbye is left without.
 CLOSE_TIMEOUT_SECONDS = 5.0
+#: For what is asked of the broker besides publishing and consuming.
+ASK_TIMEOUT_SECONDS = 10.0
 #: Read ahead of the parser: several whole AMQP frames of 128 KiB (the default of 64 KiB pauses within each).
 READ_BUFFER_BYTES = 1024 * 1024
+
+Answer = TypeVar("Answer")
 
 RECONNECT = Backoff(base_s=0.1, cap_s=2.0)
 
@@ -97,6 +102,10 @@ class Link:
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ready = asyncio.Event()
         self._deadline: float | None = None
+        self._asking: AbstractChannel | None = None
+        self._asked: AbstractConnection | None = None
+        self._asking_lock = asyncio.Lock()
+        self._leaving: set[asyncio.Task[Any]] = set()
         self.connection: AbstractConnection | None = None
         self.channels: Sequence[Channel] = ()
 
@@ -128,11 +137,42 @@ class Link:
             raise BrokerUnavailableError(f"not connected to {self._endpoint}") from exc
         return connection
 
+    async def ask(self, doing: str, ask: Callable[[AbstractChannel], Awaitable[Answer]]) -> Answer:
+        """Ask the broker something on a channel that is kept for that, in bounded time. Raises BrokerError.
+
+        One that a question failed on is not used again: the driver or the broker closes it.
+        """
+        if (connection := self.connection) is None:
+            raise BrokerUnavailableError(f"not connected to {self._endpoint}")
+        async with translated(doing, ASK_TIMEOUT_SECONDS):
+            async with self._asking_lock:
+                if self._asking is None or self._asked is not connection or self._asking.is_closed:
+                    self._asking, self._asked = await connection.channel(publisher_confirms=False), connection
+                channel = self._asking
+            try:
+                return await ask(channel)
+            except BaseException:
+                if self._asking is channel:
+                    self._asking = None
+                raise
+
+    def leave(self, channel: AbstractChannel) -> "asyncio.Task[Any]":
+        """Begin to close a channel; whoever wants to can wait for the task, and must not cancel it.
+
+        The driver sends a cancelled close a second time; RabbitMQ takes that for a fault and ends the connection.
+        """
+        task = asyncio.create_task(_closed(channel), name="amqp channel closing")
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+        return task
+
     async def close(self) -> None:
         """Close the connection, bounded, and stop making new ones. Calls under way on it fail."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
+        if self._leaving:  # their connection is gone, so they end
+            await asyncio.wait(self._leaving, timeout=CLOSE_TIMEOUT_SECONDS)
         self._ready.set()  # whoever waits for a connection learns that there will be none
 
     async def _keep(self) -> None:
@@ -198,6 +238,12 @@ class Link:
         done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         causes = [end.exception() for end in done if not end.cancelled()]
         return next((reason(cause) for cause in causes if cause), "closed")
+
+
+async def _closed(channel: AbstractChannel) -> None:
+    """Close a channel; one that cannot be closed is gone."""
+    with suppress(Exception, asyncio.CancelledError):  # the driver cancels its waiters
+        await channel.close()
 
 
 def stalled(connection: AbstractConnection) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 import broker
-from broker import amqp_consumer
+from broker import amqp, amqp_consumer, amqp_link
 from broker.errors import (
     BrokerBlockedError,
     BrokerError,
@@ -42,6 +42,15 @@ async def connect(url: str, topology: Topology | None = None) -> Broker:
     return await broker.connect(
         url, topology or receipts_topology(), publish_timeout=PUBLISH_TIMEOUT_SECONDS, wait=20.0
     )
+
+
+async def answered(ours: Broker) -> bool:
+    """Whether the server answers now."""
+    try:
+        await ours.ping()
+    except BrokerError:
+        return False
+    return True
 
 
 async def take(consumer: Consumer, timeout: float = 20.0) -> Delivery:
@@ -161,6 +170,60 @@ async def test_a_frozen_server_makes_a_publish_unknown_in_time(own_rabbit: Priva
         async with asyncio.timeout(15):
             await ours.close()
         own_rabbit.resume()
+
+
+async def test_a_question_that_takes_too_long_does_not_cost_the_connection(
+    own_rabbit: PrivateRabbit, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A channel that is slow to close is not closed a second time, which the driver does with a close that is
+    cancelled: RabbitMQ may end the connection for that, with all that is being published on it."""
+    monkeypatch.setattr(amqp_link, "ASK_TIMEOUT_SECONDS", 0.3)
+    topology = receipts_topology()
+    ours = await connect(await asyncio.to_thread(own_rabbit.vhost), topology)
+    assert isinstance(ours, amqp.AmqpBroker)
+    consumer = await ours.consume(topology.work, prefetch=1)
+    links = (ours._publishing, ours._consuming)
+    before = [link.connection for link in links if link]
+    await ours.ping()
+    own_rabbit.pause()
+    try:
+        with caplog.at_level("WARNING", logger="aiormq"):
+            for _ in range(2):
+                with pytest.raises(BrokerUnavailableError):
+                    await ours.ping()
+            closing = asyncio.create_task(consumer.close())
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(closing), 0.3)
+    finally:
+        own_rabbit.resume()
+    await closing
+    await eventually(lambda: answered(ours))
+    await ours.publish(receipt())
+    assert [link.connection for link in links if link] == before
+    assert not [record for record in caplog.records if "Channel.Close" in record.getMessage()]
+    await ours.close()
+
+
+async def test_questions_are_asked_on_one_channel(rabbit: Rabbit, shared: str) -> None:
+    """However many there are; one that is answered by closing it, for a queue that is not there, costs only that."""
+    topology = receipts_topology()
+    ours = await connect(shared, topology)
+    try:
+        await asyncio.gather(*(ours.state(topology.work) for _ in range(20)), ours.ping())
+        vhost = shared.rpartition("/")[2]
+        await asyncio.to_thread(rabbit.api.delete, f"/queues/{vhost}/receipts.dead")
+        for _ in range(3):
+            with pytest.raises(BrokerError, match="NOT_FOUND"):
+                await ours.state(topology.dead)
+            await ours.state(topology.work)
+
+        async def channels() -> bool:
+            found = await asyncio.to_thread(rabbit.api.get, f"/vhosts/{vhost}/channels")
+            return len(found) == 3  # confirmed, announcing, asking
+
+        await eventually(channels, timeout=20.0)
+    finally:
+        await ours.close()
 
 
 async def test_an_alarm_blocks_publishing_at_once_but_not_consuming(own_rabbit: PrivateRabbit) -> None:
