@@ -34,6 +34,8 @@ log = structlog.get_logger()
 
 #: How long a killed topology may take to be gone: its own waiting time, and some rounds of Nimbus's.
 _GONE_S = 180.0
+#: How long a submitted topology may take to run: on a busy machine a worker JVM and its components start slowly.
+_RUNNING_S = 240.0
 
 _Name = Annotated[str, typer.Option("--name", help="Name of the topology.", metavar="NAME")]
 _Json = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
@@ -75,7 +77,7 @@ def submit(
     ] = False,
     replace_wait_s: _WaitS = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until all of it runs.")] = False,
-    timeout_s: Annotated[float, typer.Option(help="How long --wait waits, in seconds.", min=1)] = 180.0,
+    timeout_s: Annotated[float, typer.Option(help="How long --wait waits, in seconds.", min=1)] = _RUNNING_S,
 ) -> None:
     """Submit the topology to a Nimbus.
 
@@ -217,7 +219,7 @@ def _run_cluster(cluster: "LocalCluster", settings: Settings, *, empty: bool) ->
             jar = build_jar(cluster.config.folder / "tillstream.jar").path
             _make_room(cluster.nimbus, "tillstream", 0)  # a folder that was kept may have one
             _submit(cluster.nimbus, settings, "tillstream", jar)
-            cluster.nimbus.until_running("tillstream", 120.0, lambda: cluster.interrupted)
+            cluster.nimbus.until_running("tillstream", _RUNNING_S, lambda: cluster.interrupted)
             log.info("the topology runs", seconds=round(time.monotonic() - began, 1))
         cluster.wait()
     except StormError:

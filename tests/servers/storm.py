@@ -16,9 +16,9 @@ from topology.errors import ClusterError
 from topology.jar import build_jar
 
 #: From submitting to running, with both cores busy: a worker JVM has to start, and the components in it.
-RUNNING_TIMEOUT_SECONDS = 120.0
+RUNNING_TIMEOUT_SECONDS = 240.0
 #: A killed topology is gone after its own waiting time and some rounds of Nimbus.
-GONE_TIMEOUT_SECONDS = 60.0
+GONE_TIMEOUT_SECONDS = 120.0
 
 
 class StormMissingError(Exception):

@@ -10,7 +10,7 @@ from tests.servers.storm import StormServer
 from topology.errors import TopologyExistsError, TopologyMissingError
 from topology.status import TopologyStatus
 
-pytestmark = [pytest.mark.storm, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.storm, pytest.mark.timeout(600)]
 
 CONF: dict[str, Any] = {
     "topology.workers": 1,

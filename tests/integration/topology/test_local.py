@@ -16,10 +16,10 @@ from tests.support import free_port
 from topology.cluster_home import provide_home
 from topology.errors import ClusterError
 
-pytestmark = [pytest.mark.storm, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.storm, pytest.mark.timeout(600)]
 
 #: From the command to a running topology, with both cores busy.
-START_S = 150.0
+START_S = 240.0
 #: Killing the topology, then everything.
 STOP_S = 60.0
 
@@ -55,7 +55,7 @@ class Local:
             env={**os.environ, "TILLSTREAM_STORM_NIMBUS": f"127.0.0.1:{self.port}"},
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=400,
             check=False,
         )
 
@@ -116,7 +116,9 @@ def test_the_engine_runs_on_this_machine_and_leaves_nothing(local: Local) -> Non
     assert again.returncode == 2
     assert again.stderr.startswith("error: a topology 'tillstream' is there already: kill it first, or --replace it")
 
-    other = local.command("submit", "--replace", "--replace-wait-s", "1", "--wait", "--storm-bolts", "1")
+    other = local.command(
+        "submit", "--replace", "--replace-wait-s", "1", "--wait", "--timeout-s", "240", "--storm-bolts", "1"
+    )
     assert other.returncode == 0, other.stderr
     assert other.stdout.splitlines()[-1] == "all of it runs"
     (line,) = json.loads(local.command("list", "--json").stdout)["topologies"]
