@@ -15,7 +15,11 @@ from tests.unit.test_repository import ROOT
 
 TOPOLOGY = receipts_topology()
 BY_NAME = {role.name: role for role in roles(TOPOLOGY)}
-NAMES = {each.name for each in (*EXCHANGES, *TOPOLOGY.queues)} | {"", "amq.default", "amq.topic", "receiptsxwork"}
+NAMES = (
+    {each.name for each in EXCHANGES}
+    | {each.name for each in TOPOLOGY.queues}
+    | {"", "amq.default", "amq.topic", "receiptsxwork"}
+)
 
 
 def matched(pattern: str) -> set[str]:

@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 import pytest
+from structlog.testing import capture_logs
 
+from broker import group_commit as module
 from broker.errors import (
     BrokerBlockedError,
     BrokerFullError,
@@ -332,3 +334,34 @@ async def test_a_defect_in_the_broker_reaches_the_caller() -> None:
         again = commit.commit(b"2", 1)
         await broker.confirm_next()
         await settled(again)
+
+
+async def test_that_requests_are_refused_is_said_now_and_then_with_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line for each would fill the disk just when the broker is away; the first one is said at once."""
+    broker = HandConfirmed()
+    async with group_commit(broker) as commit:
+        broker.blocked = True
+        with capture_logs() as said:
+            for _ in range(100):
+                with pytest.raises(BrokerBlockedError):
+                    commit.commit(b"{}", 1)
+            assert [(line["log_level"], line["requests"]) for line in said] == [("warning", 1)]
+            monkeypatch.setattr(module, "_COMPLAINT_SECONDS", 0.0)
+            commit._complain_at = 0.0
+            with pytest.raises(BrokerBlockedError):
+                commit.commit(b"{}", 1)
+        assert [line["requests"] for line in said] == [1, 100]
+
+
+async def test_each_frame_is_in_the_log_by_its_id_at_debug_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a client was answered can be looked for."""
+    broker = HandConfirmed()
+    async with group_commit(broker) as commit:
+        for wanted in (False, True):
+            monkeypatch.setattr(module, "debugging", lambda wanted=wanted: wanted)
+            with capture_logs() as said:
+                confirmed = commit.commit(b"{}", 1)
+                await broker.confirm_next()
+                [name] = await settled(confirmed)
+            expected = [("frame confirmed", "debug", name)] if wanted else []
+            assert [(line["event"], line["log_level"], line["frame"]) for line in said] == expected

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from runtime import configure_logging
+from runtime import configure_logging, debugging
 
 
 @pytest.fixture(autouse=True)
@@ -107,3 +107,10 @@ def test_a_logged_traceback_shows_no_local_variables(form: str) -> None:
         structlog.get_logger().exception("no connection")
     assert "RuntimeError: refused" in stream.getvalue()
     assert "hunter2" not in stream.getvalue()
+
+
+def test_whether_debug_is_logged_can_be_asked() -> None:
+    """Before a line about each frame is put together."""
+    for level, expected in (("debug", True), ("info", False)):
+        configure_logging(level, "json", stream=io.StringIO())
+        assert debugging() is expected
