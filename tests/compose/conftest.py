@@ -51,10 +51,4 @@ def stack(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
     finally:
         print(made.now("logs", "--no-color", "--tail", "60", within=60))
         made.now("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "5", within=180)
-
-
-@pytest.fixture(scope="session")
-def image(stack: Stack) -> str:
-    """The name of our own image."""
-    name: str = docker("inspect", "--format", "{{.Config.Image}}", f"{stack.project}-totals-1").strip()
-    return name
+        docker("image", "rm", "--force", *made.images)

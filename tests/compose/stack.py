@@ -50,12 +50,20 @@ class Stack:
             **kept,
             "COMPOSE_PROJECT_NAME": self.project,
             "COMPOSE_PROGRESS": "plain",
+            "TILLSTREAM_IMAGE": self.images[0],
+            "TILLSTREAM_PROXY_IMAGE": self.images[1],
+            "TILLSTREAM_STORM_IMAGE": self.images[2],
             "TILLSTREAM_SECRETS": str(self.folder),
             "TILLSTREAM_TIMEZONE": self.zone,
             "TILLSTREAM_PORT": str(self.http),
             "TILLSTREAM_DASHBOARD_PORT": str(self.pages),
             "RABBITMQ_UI_PORT": str(self.ui),
         }
+
+    @property
+    def images(self) -> tuple[str, str, str]:
+        """Names of our images: those that people have are left alone."""
+        return self.project, f"{self.project}-proxy", f"{self.project}-storm"
 
     @property
     def url(self) -> str:

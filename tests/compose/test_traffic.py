@@ -192,6 +192,37 @@ asyncio.run(main())
     await assert_to_the_cent(stack)
 
 
+async def test_the_storm_engine_takes_over(stack: Stack) -> None:
+    """The profile `storm`: with workers and totals stopped under traffic, the topology counts what comes in; when it is
+    killed, they do again. (Not Storm's own UI, which the stand-in for its image does not have.)"""
+    services = ("zookeeper", "nimbus", "supervisor", "topology-submit")
+    await stack.compose("--profile", "storm", "build", "--quiet", "supervisor", within=600)
+    scale = ("--scale", "supervisor=2")
+    await stack.compose(
+        "--profile", "storm", "up", "--detach", "--wait", "--wait-timeout", "240", "--no-recreate", *scale, *services,
+        within=280,
+    )  # fmt: skip
+    status = ("run", "--rm", "--no-deps", "-T", "--entrypoint", "tillstream", "topology-submit", "topology", "status")
+
+    async def runs() -> bool:
+        return bool(json.loads((await stack.compose(*status, "--json")).splitlines()[-1])["runs"])
+
+    await eventually(runs, timeout=120, every=2)
+    async with stack.selling(receipts(stack), rate=RATE) as sender:
+        await more_sold(sender)
+        await stack.compose("stop", "worker", "totals")
+        await more_sold(sender)
+    await assert_to_the_cent(stack)
+    assert await runs()
+    kill = ("topology-submit", "topology", "kill", "--wait")
+    await stack.compose("run", "--rm", "--no-deps", "-T", "--entrypoint", "tillstream", *kill, within=240)
+    async with stack.selling(receipts(stack), rate=RATE) as sender:
+        await more_sold(sender)
+        await stack.compose("--profile", "storm", "rm", "--stop", "--force", *services, within=180)
+        await stack.up()
+    await assert_to_the_cent(stack)
+
+
 async def test_the_audit_finds_no_difference(stack: Stack) -> None:
     """After all of that, everything that is stored adds up."""
 
