@@ -8,6 +8,8 @@ import hypothesis
 import pytest
 from pytest_asyncio import is_async_test
 
+from tests import schedule
+
 pytest_plugins = ["tests.servers.fixtures"]
 
 CI = os.environ.get("CI") == "true"
@@ -20,8 +22,19 @@ hypothesis.settings.register_profile("thorough", deadline=None, max_examples=200
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if CI else "people"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with a browser run on one event loop: its driver is started once, and belongs to the loop that did so."""
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Which of several processes runs what."""
+    return schedule.Together.of(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests with a browser run on one event loop: its driver is started once, and belongs to the loop that did so.
+
+    Where several processes run tests, what takes longest comes first.
+    """
+    if hasattr(config, "workerinput"):
+        schedule.longest_first(items)
     for item in items:
         has_browser = item.get_closest_marker("browser") or "browser" in getattr(item, "fixturenames", ())
         if has_browser and is_async_test(item):
