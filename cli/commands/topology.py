@@ -159,7 +159,7 @@ def kill(
 
 
 @app.command("local")
-@takes_settings("data", "broker", "store", "timezone", "storm_nimbus", *_SHAPE)
+@takes_settings("data", "broker", "store", "timezone", "open", "storm_nimbus", *_SHAPE)
 def local(
     settings: Settings,
     loaded: Loaded,
@@ -173,7 +173,13 @@ def local(
     """Start ZooKeeper, Nimbus and a Supervisor on this machine, run the topology on them, and stop all with Ctrl-C.
 
     For a try-out. Needs Java 17 or later; Storm is fetched by Maven, once. The other topology commands find it.
+    Needs --open, too: Storm itself listens on all addresses of the machine, and asks nobody for a password.
     """
+    if not settings.open:
+        raise ConfigurationError(
+            "Storm listens on all addresses of this machine, knows no passwords, and runs what it is given: "
+            "where nobody but you reaches its ports, say --open"
+        )
     if not empty:
         shared_broker_needed(settings, "topology local")
     _storm()
@@ -212,9 +218,7 @@ def _run_cluster(cluster: "LocalCluster", settings: Settings, *, empty: bool) ->
     try:
         cluster.start()
         log.info("the cluster is up", seconds=round(time.monotonic() - began, 1), nimbus=str(cluster.nimbus.address))
-        log.warning(
-            "Storm listens on all addresses and knows no passwords: see docs/storm.md", ports=cluster.open_ports
-        )
+        log.warning("Storm listens on all addresses and knows no passwords", ports=cluster.open_ports)
         if not empty:
             jar = build_jar(cluster.config.folder / "tillstream.jar").path
             _make_room(cluster.nimbus, "tillstream", 0)  # a folder that was kept may have one

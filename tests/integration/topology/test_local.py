@@ -30,7 +30,7 @@ class Local:
     def __init__(self, folder: Path, *arguments: str, **environ: str) -> None:
         self.folder = folder
         self.port = free_port()
-        command = ["topology", "local", "--folder", str(folder), "--storm-nimbus", f"127.0.0.1:{self.port}"]
+        command = ["topology", "local", "--open", "--folder", str(folder), "--storm-nimbus", f"127.0.0.1:{self.port}"]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cli.main", *command, *arguments],
             env={**os.environ, "TILLSTREAM_LOG_FORMAT": "text", "TILLSTREAM_DATA": str(folder / "data"), **environ},

@@ -97,13 +97,19 @@ def test_a_jar_is_written_without_any_server(tmp_path: Path, capsys: pytest.Capt
 
 def test_a_cluster_of_ones_own_refuses_the_embedded_broker(capsys: pytest.CaptureFixture[str]) -> None:
     """Components are several processes, and it serves one."""
-    assert _run("local") == 2
+    assert _run("local", "--open") == 2
     assert "needs a broker that processes can share" in capsys.readouterr().err
+
+
+def test_a_cluster_that_anybody_reaches_wants_to_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """Storm cannot be told to listen on loopback only, so nothing starts by itself."""
+    assert _run("local", "--empty") == 2
+    assert "listens on all addresses" in capsys.readouterr().err
 
 
 def test_without_java_nothing_is_started(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line says what is missing."""
-    assert _run("local", "--empty", environ={"PATH": str(tmp_path)}) == 2
+    assert _run("local", "--open", "--empty", environ={"PATH": str(tmp_path)}) == 2
     assert "error: Storm needs Java 17 or later: no java is on PATH" in capsys.readouterr().err
 
 
@@ -117,7 +123,7 @@ def test_without_the_extra_the_command_says_what_to_install(
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     monkeypatch.setattr(cli.commands.topology, "import_module", missing)
-    for command in (["list"], ["submit"], ["local", "--empty"]):
+    for command in (["list"], ["submit"], ["local", "--open", "--empty"]):
         assert _run(*command) == 2
         assert "(streamparse is missing): pip install 'tillstream[storm]'" in capsys.readouterr().err
 
