@@ -4,9 +4,9 @@ All of it runs on one event loop, but for `take`, which the spout calls on the m
 """
 
 import asyncio
-import contextlib
 import itertools
 import random
+import threading
 import time
 import uuid
 from collections import OrderedDict, deque
@@ -29,6 +29,9 @@ log = structlog.get_logger()
 FAILURES_REMEMBERED = 10_000
 #: How long a frame that failed is held before it goes back to the queue, where it counts towards the delivery limit.
 PAUSE = Backoff(base_s=0.5, cap_s=30.0)
+#: Bodies of one spout's frames in Storm, bytes: a worker JVM holds each several times, as text, in a heap of some
+#: hundred MB. Sixteen full frames; one that is larger goes alone.
+FLYING_BYTES = 16 << 20
 #: How often the spout says how far behind it is, seconds.
 REPORT_S = 30.0
 
@@ -52,6 +55,7 @@ class Intake:
 
     Arguments:
         prefetch: unsettled frames at most, for each consumer.
+        flying_bytes: no further frame is taken while those in Storm are so large together; one always is.
         pause: how long a frame that failed is held, by how often it failed.
         report_s: between two lines in the log about the lag.
     """
@@ -60,17 +64,22 @@ class Intake:
         self,
         *,
         prefetch: int,
+        flying_bytes: int = FLYING_BYTES,
         pause: Backoff = PAUSE,
         report_s: float = REPORT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._prefetch = prefetch
+        self._most_bytes = flying_bytes
         self._pause = pause
         self._report_s = report_s
         self._clock = clock
         self._incarnation = uuid.uuid4().hex
         self._numbers = itertools.count(1)
         self._ready: deque[tuple[str, Delivery]] = deque()
+        self._flying: dict[str, int] = {}
+        self._flying_bytes = 0
+        self._lock = threading.Lock()  # of these three: two threads take from them
         self._held: dict[str, _Held] = {}
         self._failures: OrderedDict[str, int] = OrderedDict()
         self._settlements: deque[tuple[Delivery, Consumer, bool]] = deque()
@@ -84,10 +93,21 @@ class Intake:
     def take(self, most: int) -> list[tuple[str, Delivery]]:
         """Frames to emit, with their ids; without waiting, and on any thread."""
         taken: list[tuple[str, Delivery]] = []
-        with contextlib.suppress(IndexError):  # others take from the other end
-            while len(taken) < most:
+        with self._lock:
+            while self._ready and len(taken) < most:
+                tuple_id, delivery = self._ready[0]
+                size = len(delivery.body)
+                if self._flying and self._flying_bytes + size > self._most_bytes:
+                    break
+                self._flying[tuple_id] = size
+                self._flying_bytes += size
                 taken.append(self._ready.popleft())
         return taken
+
+    def _landed(self, tuple_id: str) -> None:
+        """Storm holds a frame no longer."""
+        with self._lock:
+            self._flying_bytes -= self._flying.pop(tuple_id, 0)
 
     def activate(self) -> None:
         """Consume."""
@@ -113,6 +133,7 @@ class Intake:
         held = self._held.get(tuple_id)
         if held is None or held.pause is not None:
             return
+        self._landed(tuple_id)
         name = _name(held.delivery)
         failures = self._failures.pop(name, 0) + 1
         self._failures[name] = failures
@@ -139,7 +160,10 @@ class Intake:
                 if held.pause is not None:
                     held.pause.cancel()
             self._held.clear()
-            self._ready.clear()
+            with self._lock:
+                self._ready.clear()
+                self._flying.clear()
+                self._flying_bytes = 0
             await self._settle_waiting()
             for consumer in self._open:  # gives back what is unsettled
                 await consumer.close()
@@ -191,13 +215,16 @@ class Intake:
 
     def _give_back_unsent(self, consumer: Consumer) -> None:
         """What Storm has not seen, and what is being paused: others may have more luck."""
-        unsent = {tuple_id for tuple_id, _ in self.take(len(self._ready))}
+        with self._lock:
+            unsent = {tuple_id for tuple_id, _ in self._ready}
+            self._ready.clear()
         for tuple_id, held in list(self._held.items()):
             newer = newer_release_needed(held.delivery.headers) is not None
             if held.consumer is consumer and (tuple_id in unsent or held.pause is not None or newer):
                 self._settle(tuple_id, done=False)
 
     def _settle(self, tuple_id: str, *, done: bool) -> None:
+        self._landed(tuple_id)
         held = self._held.pop(tuple_id, None)
         if held is not None:
             if held.pause is not None:

@@ -186,6 +186,49 @@ async def test_a_failed_frame_that_is_paused_goes_back_when_the_spout_rests(offi
     assert office.lines[1].closed
 
 
+async def test_frames_in_storm_are_bounded_in_bytes(office: Office) -> None:
+    """Beyond the bound none is taken until one was answered, however; one that exceeds it goes alone."""
+    made = Intake(prefetch=10, flying_bytes=10, pause=Backoff(base_s=0.001, cap_s=0.001))
+    made.activate()
+    async with running(made, office):
+        line = await first_line(office)
+        for body in (b"1234", b"1234", b"1234", b"larger than all", b"1"):
+            line.letters.put_nowait(Letter(body, body.decode()))
+        first, second = await taken(made, 2)
+        await eventually(line.letters.empty)
+        assert made.take(5) == []
+        made.ack(first)
+        (third,) = await taken(made, 1)
+        made.fail(second)
+        assert made.take(5) == []
+        made.fail(second)  # a second answer frees nothing
+        assert made.take(5) == []
+        made.ack(third)
+        (large,) = await taken(made, 1)
+        assert made.take(5) == []
+        made.ack(large)
+        await taken(made, 1)
+
+
+async def test_frames_given_back_unsent_take_no_room(office: Office) -> None:
+    """A spout that rested takes as much as before."""
+    made = Intake(prefetch=10, flying_bytes=10)
+    made.activate()
+    async with running(made, office):
+        line = await first_line(office)
+        unsent = [Letter(b"123456789", name) for name in "ab"]
+        for letter in unsent:
+            line.letters.put_nowait(letter)
+        await taken(made, 1)
+        await eventually(line.letters.empty)
+        made.deactivate()
+        await eventually(lambda: unsent[1].settled == "nack ")
+        made.activate()
+        await eventually(lambda: len(office.lines) == 2)
+        office.lines[1].letters.put_nowait(Letter(b"1", "c"))
+        await taken(made, 1)
+
+
 async def test_a_broker_that_is_away_is_waited_for(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the first consume, and when the consumer cannot go on."""
     monkeypatch.setattr(intake, "RETRY", Backoff(base_s=0.001, cap_s=0.001))
