@@ -1,5 +1,5 @@
-"""In which order, and by which of several processes, tests run: what takes longest first, so that none waits for it at
-the end, and together what shares something that takes long to start. Without pytest-xdist nothing changes.
+"""In which order, and by which of several processes, tests run: what takes longest first, so that it is not waited for
+at the end, and together what shares something that takes long to start. Without pytest-xdist nothing changes.
 """
 
 from typing import Any
@@ -21,24 +21,20 @@ LONGEST_FIRST = (
 )
 #: Folders each of whose tests has servers of the session at most, so that none needs to run beside its neighbours.
 APART = ("tests/integration/system/", "tests/integration/rolling/", "tests/simulation/")
-#: Files that look at the one site with a day behind it.
-SITE = ("tests/browser/test_accessibility.py", "tests/browser/test_hosts.py")
 
 
-class Together(LoadScopeScheduling):  # type: ignore[misc]  # xdist's types do not reach here
-    """Hands out files, but for those that are better divided or taken together."""
+class Files(LoadScopeScheduling):  # type: ignore[misc]  # xdist's types do not reach here
+    """Hands out whole files, but for those that are better divided."""
 
     @classmethod
-    def of(cls, config: pytest.Config, log: Any) -> "Together":
+    def of(cls, config: pytest.Config, log: Any) -> "Files":
         """The scheduler of a run; it keeps the order in which tests were collected."""
         config.option.loadscopereorder = False
         return cls(config, log)
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, _ = nodeid.partition("::")
-        if file.startswith(APART):
-            return nodeid
-        return "the site" if file in SITE else file
+        return nodeid if file.startswith(APART) else file
 
 
 def longest_first(items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 import broker as brokers
 import store as stores
@@ -40,6 +40,10 @@ FLAGS = (
 
 #: Of Debian's package `chromium-headless-shell`.
 DEBIANS_SHELL = Path("/usr/lib/chromium/chromium-headless-shell")
+
+# Playwright waits for 5 s, which a page takes to open where other tests keep the processor busy. What has to happen
+# within a time says so itself.
+expect.set_options(timeout=20_000)
 
 #: 12:40:00 on 21 November 2026 in Paris.
 NOON = 1795261200.0
@@ -126,6 +130,12 @@ async def visit(browser: Browser, url: str, *, width: int = 1280, height: int = 
     await seen.page.goto(url)
     await seen.page.locator(".revenue .number").wait_for()
     return seen
+
+
+async def laid_out(page: Page) -> None:
+    """Wait until a page is drawn for its new width: two frames, and Bokeh has nothing left to do."""
+    await page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    await page.wait_for_function("() => window.Bokeh?.documents?.[0]?.is_idle ?? true", timeout=10_000)
 
 
 def watched(page: Page) -> Visit:

@@ -9,8 +9,9 @@ from tests.integration.system.harness import Process, System
 from tests.support import eventually
 from tests.unit.streams.sample import receipt
 
-#: What was answered 202 has to be on the page within two seconds, milliseconds.
-SOON = 2_000
+#: What was answered 202 is on the page soon, milliseconds. That it is there within two seconds is shown where nothing
+#: runs beside it, by `test_every_number`.
+SOON = 5_000
 
 
 async def dashboard_of(process: Process, begun: int = 0) -> str:

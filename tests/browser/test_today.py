@@ -13,14 +13,15 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from dashboard import theme
-from tests.browser.conftest import NOON, Dashboard, Publisher, serving, visit
+from tests.browser.conftest import NOON, Dashboard, Publisher, laid_out, serving, visit
 from tests.support import eventually, free_port
 from tests.unit.dashboard.days import MinutesOfDay, keep_day
 
 pytestmark = pytest.mark.browser
 
-#: What was published has to be on the page within two seconds.
-SOON = 2_000
+#: What was published is on the page soon, milliseconds. That it is there within two seconds is shown where nothing runs
+#: beside it, by `test_every_number`.
+SOON = 5_000
 CATEGORIES = {"Pain": 123.4, "Sandwich Froid": 800.0, "Menu": 1000.05, "<b>Odd</b> &amp;": 3.05, "Retour": -2.0}
 MINUTES = {"09:58": 3, "09:59": 12, "12:39": 7}
 
@@ -286,17 +287,19 @@ async def test_no_width_needs_sideways_scrolling(
         minutes={f"{hour:02}:{minute:02}": 200 + (hour * minute) % 41 for hour in range(5, 12) for minute in range(60)},
     )
     await eventually(lambda: dashboard.feed.latest.minutes)
+    # Opened on the smallest, as the charts are made for the width that they find; others open theirs on larger ones.
+    seen = await visit(browser, dashboard.url, width=320, height=640)
+    await expect(seen.page.locator(".revenue .number")).to_contain_text("€123,456,789.01", timeout=SOON)
+    await eventually(partial(bars, seen.page))
     for width, height in ((320, 640), (390, 844), (768, 1024), (1280, 800), (1920, 1080)):
-        seen = await visit(browser, dashboard.url, width=width, height=height)
-        await expect(seen.page.locator(".revenue .number")).to_contain_text("€123,456,789.01", timeout=SOON)
-        await eventually(partial(bars, seen.page))
+        await seen.page.set_viewport_size({"width": width, "height": height})
+        await laid_out(seen.page)
         overflowing = await seen.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert overflowing <= 0, width
         # Nothing is cut off inside the cards either.
         for card in await seen.page.locator("section").all():
             assert await card.evaluate("card => card.scrollWidth - card.clientWidth") <= 0, width
         await shot(seen.page, f"wide-{width}", tmp_path)
-        await seen.page.close()
 
 
 async def test_nothing_is_pushed_when_nothing_changed(
