@@ -11,14 +11,14 @@ class Comparison:
     Attributes:
         name: what was compared, in a few words.
         unit: of the rates.
-        target: the ratio that ours has to reach.
+        target: the ratio that ours has to reach; 0 where it is only shown.
         ours, bare: rates by round.
         notes: further figures worth showing, name → value.
     """
 
     name: str
     unit: str
-    target: float
+    target: float = 0.0
     ours: list[float] = field(default_factory=list)
     bare: list[float] = field(default_factory=list)
     notes: dict[str, float] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Nimbus, which runs a Storm cluster, as seen from outside: submit, kill, list, status. Blocking, over Thrift.
+"""Nimbus, which runs a Storm cluster, as seen from outside: submit, kill, pause, list, status. Blocking, over Thrift.
 
 Only the definitions of Storm's Thrift interface come from streamparse; its own commands want project files, SSH and
 Fabric, and print while they work. What Nimbus answers becomes plain objects of `topology.status` here.
@@ -103,6 +103,16 @@ class Nimbus:
         """
         with self._connected() as client:
             client.killTopologyWithOpts(self._find(client, name).name, thrift.KillOptions(wait_secs=wait_s))
+
+    def deactivate(self, name: str) -> None:
+        """Have a topology's spouts take nothing more until `activate`; returns at once. Raises TopologyMissingError."""
+        with self._connected() as client:
+            client.deactivate(self._find(client, name).name)
+
+    def activate(self, name: str) -> None:
+        """Have its spouts go on; returns at once. Raises TopologyMissingError."""
+        with self._connected() as client:
+            client.activate(self._find(client, name).name)
 
     def until_gone(self, name: str, timeout_s: float, stopping: Callable[[], bool] = lambda: False) -> None:
         """Wait until no topology has this name. Raises StormError after `timeout_s`, or once `stopping()`."""
