@@ -195,17 +195,17 @@ class Worker:
                 self._metrics.flush_failed()
                 self._trouble = f"flushes fail: {exc}"
                 if stop.is_set() or self._monotonic() - began > self._config.give_back_after_s:
-                    log.error("flush failed, giving its frames back", frames=_frames(batch), error=str(exc))
+                    log.error("flush failed, giving its frames back", error=str(exc), frames=_frames(batch))
                     await self._give_back([work.delivery for work in batch])
                     self._trouble = None  # the next frames will tell
                     return
                 delay = self._config.retry.delay(attempt, random.random())
                 log.warning(
                     "flush failed, trying again",
-                    frames=_frames(batch),
                     attempt=attempt,
                     delay_s=round(delay, 2),
                     error=str(exc),
+                    frames=_frames(batch),
                 )
                 await _first(asyncio.sleep(delay), stop)
             else:

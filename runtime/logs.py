@@ -9,7 +9,7 @@ import sys
 from typing import TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 #: Libraries that say at `info` (or repeat, while they reconnect) what we log better ourselves.
 QUIETENED = (
@@ -53,6 +53,7 @@ def configure_logging(
     else:
         rendering = [
             structlog.processors.format_exc_info,
+            _event_first,
             structlog.processors.JSONRenderer(default=str),
         ]
     handler = logging.StreamHandler(stream)
@@ -77,6 +78,11 @@ def configure_logging(
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         cache_logger_on_first_use=False,  # loggers of modules imported before this call have to follow it
     )
+
+
+def _event_first(_: object, __: str, line: EventDict) -> EventDict:
+    """What a person reads first comes first; what else there is may be long."""
+    return {name: line.pop(name) for name in ("timestamp", "level", "event") if name in line} | line
 
 
 def debugging() -> bool:

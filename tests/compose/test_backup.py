@@ -38,7 +38,7 @@ async def audited(stack: Stack) -> bool:
 
 async def test_a_backup_is_made_under_traffic_and_put_back(stack: Stack, tmp_path: Path) -> None:
     """Receipts are taken while it is made. Put back, the store is what it was, and what is sent again counts again."""
-    async with stack.selling(receipts(stack), rate=60) as sender:
+    async with stack.selling(receipts(stack), rate=20) as sender:
         await more_sold(sender, 100)
         await script(stack, "backup", tmp_path)
         await more_sold(sender, 100)

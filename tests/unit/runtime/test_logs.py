@@ -40,6 +40,14 @@ def test_json_lines_carry_event_values_level_and_utc_time() -> None:
     assert line == {"event": "store unavailable", "delay_s": 1.5, "level": "info", "logger": "tillstream.test"}
 
 
+def test_a_line_begins_with_what_is_read_first() -> None:
+    """When, how bad, what; only then what may be long."""
+    stream = io.StringIO()
+    configure_logging("info", "json", stream=stream)
+    structlog.get_logger("tillstream.test").warning("flush failed", frames=["a", "b"])
+    assert list(lines(stream)[0]) == ["timestamp", "level", "event", "frames", "logger"]
+
+
 def test_a_librarys_line_has_the_same_form() -> None:
     """`logging` is routed through the same processors, arguments filled in."""
     stream = io.StringIO()
