@@ -146,7 +146,7 @@ class System:
             return json.loads(body)
 
     async def run(
-        self, *arguments: str, root: Path = ROOT, program: tuple[str, ...] = Process.program
+        self, *arguments: str, root: Path = ROOT, program: tuple[str, ...] = Process.program, within: float = 120.0
     ) -> tuple[int, str]:
         """Run a `tillstream` command to its end, of another release if need be: exit code, and what it printed."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("TILLSTREAM_")}
@@ -154,7 +154,7 @@ class System:
             sys.executable, *program, *arguments, cwd=root, env={**environ, **self.environ},
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(within):
             printed, _ = await child.communicate()
         assert child.returncode is not None
         return child.returncode, printed.decode()
