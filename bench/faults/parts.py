@@ -77,10 +77,13 @@ class Part:
         if self._child is None or self._child.poll() is not None:
             return
         began = time.monotonic()
+        listens = _catches(signal.SIGTERM, self._child.pid)
         self._child.terminate()
         if not await self._gone(STOP_WITHIN_SECONDS):
             self.surprises.append(f"did not stop within {STOP_WITHIN_SECONDS:.0f} s")
             await self.kill()
+        elif self._child.returncode == -signal.SIGTERM and not listens:
+            pass  # Python had only begun to start it
         elif self._child.returncode:
             took = time.monotonic() - began
             self.surprises.append(f"ended with {self._child.returncode}, {took:.1f} s after it was asked to stop")
@@ -127,3 +130,13 @@ class Part:
             elif said.get("level") in {"error", "critical"} or "exception" in said:
                 found[f"{said.get('level')}: {said.get('event')}"] += 1
         return found
+
+
+def _catches(which: signal.Signals, pid: int) -> bool:
+    """Whether a process has a handler for a signal by now (`proc(5)`, SigCgt); where nobody says, it is taken to."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
+    mask = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(mask, 16) >> (which - 1) & 1)
