@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from dashboard import theme
 from tests.browser.conftest import NOON, Dashboard, Publisher, laid_out, serving, visit
@@ -339,6 +339,29 @@ async def test_a_page_outlives_its_server(browser: Browser, publisher: Publisher
         await expect(seen.page.locator("#lost")).to_be_hidden(timeout=15_000)
         await expect(seen.page.locator(".receipts .number")).to_have_text("1,203", timeout=SOON)
         await seen.page.close()
+
+
+async def test_a_page_whose_script_did_not_arrive_tries_again(
+    browser: Browser, dashboard: Dashboard, publisher: Publisher
+) -> None:
+    """A connection lost while the page loads: it says so instead of staying empty, and comes by itself."""
+    some(publisher)
+    page = await browser.new_page()
+    lost: list[str] = []
+
+    async def lose(route: Route) -> None:
+        lost.append(route.request.url)
+        await route.abort("internetdisconnected")
+
+    await page.route(re.compile(r"/panel\.min\.js"), lose)
+    await page.goto(dashboard.url, wait_until="commit")
+    await expect(page.locator("#lost")).to_have_text("Not live: a part of this page did not arrive. Trying again …")
+    await expect(page.locator("#lost")).to_be_visible()
+    assert lost
+    await page.unroute_all()
+    await expect(page.locator(".receipts .number")).to_have_text("1,203")
+    await expect(page.locator("#lost")).to_be_hidden()
+    await page.close()
 
 
 async def test_another_sites_page_gets_no_websocket(dashboard: Dashboard) -> None:
