@@ -55,6 +55,8 @@ class Stack:
             "TILLSTREAM_STORM_IMAGE": self.images[2],
             "TILLSTREAM_SECRETS": str(self.folder),
             "TILLSTREAM_TIMEZONE": self.zone,
+            # On a busy machine the stand-in for MongoDB takes long for as many as are usual.
+            "TILLSTREAM_FLUSH_EVENTS": "200",
             "TILLSTREAM_PORT": str(self.http),
             "TILLSTREAM_DASHBOARD_PORT": str(self.pages),
             "RABBITMQ_UI_PORT": str(self.ui),
@@ -161,10 +163,20 @@ class Stack:
 
     @asynccontextmanager
     async def selling(
-        self, requests: Iterable[list[bytes]], *, rate: float | None = None, concurrency: int = 8
+        self,
+        requests: Iterable[list[bytes]],
+        *,
+        rate: float | None = None,
+        concurrency: int = 8,
+        to_the_end: bool = False,
     ) -> AsyncIterator[Sender]:
-        """Sell receipts while the block runs, however many there are, patiently; at its end, wait until each that was
-        begun with was answered 202."""
+        """Sell receipts while the block runs, patiently; at its end, wait until each that was begun with was answered
+        202.
+
+        Arguments:
+            rate: receipts a second.
+            to_the_end: sell all of them, also after the block; otherwise there may be endlessly many.
+        """
         over = False
 
         def judged() -> Iterator[list[bytes]]:
@@ -186,7 +198,7 @@ class Stack:
             task = asyncio.create_task(sell())
             try:
                 yield sender
-                over = True
+                over = not to_the_end
                 async with asyncio.timeout(300):
                     await task
             finally:

@@ -48,7 +48,7 @@ async def test_a_backup_is_made_under_traffic_and_put_back(stack: Stack, tmp_pat
     assert file.stat().st_mode & 0o077 == 0
     before = await counts(stack)
     later = list(receipts(stack, 200))
-    async with stack.selling(later):
+    async with stack.selling(later, to_the_end=True):
         pass
     await assert_to_the_cent(stack)
 
@@ -59,7 +59,7 @@ async def test_a_backup_is_made_under_traffic_and_put_back(stack: Stack, tmp_pat
     await stack.up()
     assert await counts(stack) == {**dict.fromkeys(stack.judge.days, 0), **before}
     await eventually(lambda: audited(stack), timeout=60, every=2)
-    async with stack.selling(later):
+    async with stack.selling(later, to_the_end=True):
         pass
     await assert_to_the_cent(stack)
 
@@ -79,6 +79,6 @@ async def test_passwords_and_tokens_are_replaced_without_losing_anything(stack: 
     await stack.compose(
         "exec", "-T", "rabbitmq", "rabbitmqctl", "authenticate_user", "operator", old_password, wanted=65
     )
-    async with stack.selling(receipts(stack, 200)):
+    async with stack.selling(receipts(stack, 200), to_the_end=True):
         pass
     await assert_to_the_cent(stack)
