@@ -25,7 +25,7 @@ from feeds import Generator, GeneratorOptions
 from runtime import run
 from streams import ReceiptStream
 from tests.servers.ferret import FerretServer
-from tests.servers.rabbit import open_rabbit
+from tests.servers.rabbit import PrivateRabbit, open_rabbit
 from tests.servers.storm import StormServer
 from tests.support import eventually
 from topology import TopologyConfig, storm_topology
@@ -36,6 +36,11 @@ from topology.wire import packed
 SIZES = (1, 30, 500)
 #: Of frames with one receipt there are fewer: each is a ledger entry, which are read now and then.
 _SINGLES_PART = 5
+#: What goes through the bare topology in a round, at most.
+_BARE_TUPLES = 5000
+_BARE_BYTES = 60_000_000
+#: What goes through everything before the first round: Java compiles what it has run often enough.
+_WARM_UP_FRAMES = 2000
 #: Frames that are being published at once.
 _PUBLISHING = 64
 _NAME = "receipts"
@@ -61,12 +66,14 @@ class _Figures:
         bare: the Storm engine (ours) and the bare topology, receipts/s.
         megabytes: of tuples, a second, through the bare topology, by round.
         cpu: engine → label → processor milliseconds a receipt, by round.
+        covered: engine → receipts of a partial on average, by round.
     """
 
     engines: Comparison
     bare: Comparison
     megabytes: list[float] = field(default_factory=list)
     cpu: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    covered: dict[str, list[float]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; processor time as medians."""
@@ -78,6 +85,9 @@ class _Figures:
             "engines": self.engines.as_dict(),
             "bare": self.bare.as_dict() | {"megabytes": [round(rate, 2) for rate in self.megabytes]},
             "cpu_ms_per_receipt": cpu,
+            "receipts_per_partial": {
+                engine: round(statistics.median(rounds), 1) for engine, rounds in self.covered.items()
+            },
         }
 
 
@@ -93,26 +103,34 @@ def storm(rounds: int, receipts: int, sizes: Sequence[int] = SIZES) -> dict[str,
         topology, conf = storm_topology(TopologyConfig(module="cli.storm"))
         bare = Probe.submitted(cluster, Bare, conf)
         submit(cluster, _NAME, topology, conf, environ)
-        measured = _Engines(cluster, environ, Processes(labels | storm_labels(cluster)))
+        measured = _Engines(cluster, environ, Processes(labels | _engine_labels(cluster, environ["TILLSTREAM_STORE"])))
+        _warm_up(measured, bare, making)
         for number in range(rounds):
             for size in sizes:
                 frames = making.make(receipts // (_SINGLES_PART if size == 1 else size), size)
                 one = figures[size]
                 tuples = [frame_tuple(frame) for frame in frames]
-                took = bare.run(tuples)
-                one.bare.bare.append(len(frames) * size / took)
-                one.megabytes.append(sum(map(tuple_bytes, tuples)) / took / 1e6)
+                each = sum(map(tuple_bytes, tuples)) / len(tuples)
+                count = int(min(_BARE_TUPLES, _BARE_BYTES / each))
+                took = bare.run(tuples, count)
+                one.bare.bare.append(count * size / took)
+                one.megabytes.append(count * each / took / 1e6)
                 for engine in ("storm", "asyncio") if number % 2 else ("asyncio", "storm"):
-                    if engine == "storm":
-                        rate, cpu = run(measured.through_storm(frames, size))
-                        one.engines.ours.append(rate)
-                        one.bare.ours.append(rate)
-                    else:
-                        rate, cpu = run(measured.through_a_worker(making.make(len(frames), size), size))
-                        one.engines.bare.append(rate)
-                    one.cpu.setdefault(engine, []).append(cpu)
+                    through = measured.through_storm if engine == "storm" else measured.through_a_worker
+                    seen = run(through(making.make(len(frames), size), size))
+                    (one.engines.ours if engine == "storm" else one.engines.bare).append(seen.rate)
+                    one.cpu.setdefault(engine, []).append(seen.cpu)
+                    one.covered.setdefault(engine, []).append(seen.covered)
+                one.bare.ours.append(one.engines.ours[-1])
         run(measured.check())
     return {str(size): one.as_dict() for size, one in figures.items()}
+
+
+def _warm_up(measured: "_Engines", bare: Probe, making: "Frames") -> None:
+    frames = making.make(_WARM_UP_FRAMES, 1)
+    bare.run([frame_tuple(frame) for frame in frames], 3 * len(frames))
+    run(measured.through_storm(frames, 1))
+    run(measured.through_a_worker(making.make(_WARM_UP_FRAMES // 10, 1), 1))
 
 
 def _figures(size: int) -> _Figures:
@@ -128,6 +146,7 @@ def _servers() -> Iterator[tuple[dict[str, str], dict[str, tuple[str, ...]]]]:
     """RabbitMQ and FerretDB: the environment of both engines, and how their processes are known."""
     rabbit = open_rabbit()
     try:
+        node = str(rabbit.folder) if isinstance(rabbit, PrivateRabbit) else "beam.smp"
         ferret = FerretServer()
         try:
             ferret.start()
@@ -137,7 +156,7 @@ def _servers() -> Iterator[tuple[dict[str, str], dict[str, tuple[str, ...]]]]:
                     "TILLSTREAM_STORE": ferret.database(),
                     "TILLSTREAM_LOG_LEVEL": "info",
                 },
-                {"FerretDB": ("ferretdb", str(ferret.port)), "RabbitMQ": ("beam.smp", "tillstream-rabbit-")},
+                {"FerretDB": ("ferretdb", str(ferret.port)), "RabbitMQ": ("beam.smp", node)},
             )
         finally:
             ferret.close()
@@ -145,15 +164,14 @@ def _servers() -> Iterator[tuple[dict[str, str], dict[str, tuple[str, ...]]]]:
         rabbit.close()
 
 
-def storm_labels(cluster: StormServer) -> dict[str, tuple[str, ...]]:
-    """How the processes of a cluster and of ours are known, most special first."""
-    folder = str(cluster.cluster.config.folder)
+def _engine_labels(cluster: StormServer, store: str) -> dict[str, tuple[str, ...]]:
+    """How the processes of both engines are known."""
     return {
-        "spout": ("streamparse_run cli.storm.ReceiptSpout",),
-        "ledger bolts": ("streamparse_run cli.storm.LedgerBolt",),
-        "totals bolt": ("streamparse_run cli.storm.TotalsBolt",),
-        "worker JVM": ("org.apache.storm.daemon.worker.Worker", f"{folder}", f"{_NAME}-"),
-        "worker": ("-m cli.main worker",),
+        "spout": ("streamparse_run cli.storm.ReceiptSpout", store),
+        "ledger bolts": ("streamparse_run cli.storm.LedgerBolt", store),
+        "totals bolt": ("streamparse_run cli.storm.TotalsBolt", store),
+        "worker JVM": ("org.apache.storm.daemon.worker.Worker", str(cluster.cluster.config.folder), f"{_NAME}-"),
+        "worker": ("-m cli.main worker", store),
     }
 
 
@@ -176,6 +194,21 @@ def frame_tuple(frame: Frame) -> list[str]:
     return [frame.id, msgspec.json.encode(dict(frame.headers)).decode(), packed(frame.body)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What one measurement saw.
+
+    Attributes:
+        rate: receipts a second.
+        cpu: label → processor milliseconds a receipt.
+        covered: receipts of a partial on average.
+    """
+
+    rate: float
+    cpu: dict[str, float]
+    covered: float
+
+
 class _Engines:
     """Both engines, on one broker and store; a measurement ends when the ledger has every frame.
 
@@ -188,17 +221,17 @@ class _Engines:
         self._processes = processes
         self._published = 0
 
-    async def through_storm(self, frames: Sequence[Frame], size: int) -> tuple[float, dict[str, float]]:
+    async def through_storm(self, frames: Sequence[Frame], size: int) -> _Seen:
         """Receipts a second, and processor time, of the topology."""
         with active(self._cluster, _NAME):
             return await self._measure(frames, size)
 
-    async def through_a_worker(self, frames: Sequence[Frame], size: int) -> tuple[float, dict[str, float]]:
+    async def through_a_worker(self, frames: Sequence[Frame], size: int) -> _Seen:
         """Receipts a second, and processor time, of a worker."""
         with process("cli.main", "worker", environ=self._environ, ready="started"):
             return await self._measure(frames, size)
 
-    async def _measure(self, frames: Sequence[Frame], size: int) -> tuple[float, dict[str, float]]:
+    async def _measure(self, frames: Sequence[Frame], size: int) -> _Seen:
         queues = receipts_topology()
         broker = await brokers.connect(self._environ["TILLSTREAM_BROKER"], queues)
         heard = await broker.subscribe("bench", {"partials": "receipts"}, max_length=100_000)
@@ -212,36 +245,34 @@ class _Engines:
         before, began = self._processes.seconds(), time.perf_counter()
         publishing = asyncio.create_task(_publish(broker, frames))
         async with asyncio.timeout(_TIMEOUT_S):
-            ended = await counting
+            ended, partials = await counting
         after = self._processes.seconds()
         await publishing
-        self._published += len(frames) * size
+        receipts = len(frames) * size
+        self._published += receipts
         await heard.close()
         await broker.close()
-        return len(frames) * size / (ended - began), used(before, after, len(frames) * size)
+        return _Seen(receipts / (ended - began), used(before, after, receipts), receipts / partials)
 
     async def check(self) -> None:
         """Raises AssertionError unless the stored totals are what was published."""
         stream = ReceiptStream(ZoneInfo("UTC"))
         store = await stores.connect(self._environ["TILLSTREAM_STORE"])
-        counted = sum(row["count"] for row in await _days(store, stream))
+        counted = (await read_totals(store, stream, time.strftime("%Y-%m-%d", time.gmtime())))["count"]
         await store.close()
         assert counted == self._published, f"{self._published} receipts published, {counted} counted"
 
 
-async def _days(store: Any, stream: ReceiptStream) -> list[dict[str, Any]]:
-    day = time.strftime("%Y-%m-%d", time.gmtime())
-    return [await read_totals(store, stream, day)]
-
-
-async def _until_counted(heard: Consumer, frames: int) -> float:
-    """When the last of so many frames was announced."""
+async def _until_counted(heard: Consumer, frames: int) -> tuple[float, int]:
+    """When the last of so many frames was announced; and how many partials did that."""
+    partials = 0
     async for delivery in heard:
+        partials += 1
         entries = _decode_run(delivery.body)
         frames -= entries.last - entries.first + 1
         if frames <= 0:
             break
-    return time.perf_counter()
+    return time.perf_counter(), partials
 
 
 async def _publish(broker: Broker, frames: Sequence[Frame]) -> None:

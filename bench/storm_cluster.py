@@ -75,14 +75,17 @@ class Probe:
         submit(server, name, topology.thrift_topology, conf, {"BENCH_JOBS": str(folder)})
         return cls(server, name, folder)
 
-    def run(self, tuples: Sequence[Sequence[str]]) -> float:
-        """Have it emit these tuples: the seconds from the first emitted to the last acknowledged.
+    def run(self, tuples: Sequence[Sequence[str]], count: int | None = None) -> float:
+        """Have it emit tuples: the seconds from the first emitted to the last acknowledged.
+
+        Arguments:
+            count: how many, going round; by default each of them once.
 
         Raises RuntimeError when one of them failed, or they take too long.
         """
         self.jobs += 1
         part = self.folder / "part-job"
-        part.write_text(json.dumps(tuples))
+        part.write_text(json.dumps({"tuples": tuples, "count": count or len(tuples)}))
         part.rename(self.folder / f"job-{self.jobs}")
         done = self.folder / f"done-{self.jobs}"
         with active(self.server, self.name):
@@ -107,17 +110,18 @@ class Processes:
     """Processor time by process, of all that a benchmark watches.
 
     Arguments:
-        labels: label → what the command line of its processes holds, all of it.
+        labels: label → what command line and environment of its processes hold, all of it.
     """
 
     labels: Mapping[str, Sequence[str]]
 
     def seconds(self) -> dict[str, float]:
-        """Processor seconds used so far by the processes of each label that are there now; all others are `other`."""
+        """Processor seconds used so far by the processes of each label that are there now."""
         found = dict.fromkeys(self.labels, 0.0)
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+                said = b" ".join((folder / name).read_bytes() for name in ("cmdline", "environ"))
+                command = said.replace(b"\0", b" ").decode("utf-8", "replace")
                 label = next(
                     (name for name, parts in self.labels.items() if all(part in command for part in parts)), None
                 )

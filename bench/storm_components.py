@@ -37,8 +37,8 @@ _LOOK_S = 0.02
 class Prebuilt(Spout):  # type: ignore[misc]  # streamparse has no types
     """Emits the tuples of a job, and notes how long it took until the last of them was acknowledged.
 
-    A job is a file `job-1`, `job-2`… in the folder that BENCH_JOBS names: a JSON array of tuples. The answer is
-    `done-1`…: an object of `seconds` and `failed`.
+    A job is a file `job-1`, `job-2`… in the folder that BENCH_JOBS names: a JSON object of `tuples`, and of `count`,
+    how many are to be emitted, going round. The answer is `done-1`…: an object of `seconds` and `failed`.
     """
 
     def initialize(self, storm_conf: dict[str, Any], context: dict[str, Any]) -> None:
@@ -46,7 +46,7 @@ class Prebuilt(Spout):  # type: ignore[misc]  # streamparse has no types
         self._folder = Path(os.environ["BENCH_JOBS"])
         self._number, self._look_at = 1, 0.0
         self._tuples: list[list[str]] = []
-        self._next = self._open = self._failed = 0
+        self._next = self._count = self._open = self._failed = 0
         self._began = 0.0
 
     def next_tuple(self) -> None:
@@ -54,8 +54,8 @@ class Prebuilt(Spout):  # type: ignore[misc]  # streamparse has no types
         if not self._tuples:
             self._look()
             return
-        for each in self._tuples[self._next : self._next + EMITTED_AT_ONCE]:
-            self.emit(each, tup_id=f"{self._number}-{self._next}")
+        for number in range(self._next, min(self._next + EMITTED_AT_ONCE, self._count)):
+            self.emit(self._tuples[number % len(self._tuples)], tup_id=f"{self._number}-{number}")
             self._next += 1
 
     def ack(self, tup_id: str) -> None:
@@ -80,8 +80,9 @@ class Prebuilt(Spout):  # type: ignore[misc]  # streamparse has no types
         self._look_at = time.monotonic() + _LOOK_S
         job = self._folder / f"job-{self._number}"
         if job.exists():
-            self._tuples = json.loads(job.read_text())
-            self._next, self._open, self._failed = 0, len(self._tuples), 0
+            order = json.loads(job.read_text())
+            self._tuples, self._count = order["tuples"], order["count"]
+            self._next, self._open, self._failed = 0, self._count, 0
             self._began = time.perf_counter()
 
 
