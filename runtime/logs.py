@@ -82,7 +82,8 @@ def configure_logging(
 
 def _event_first(_: object, __: str, line: EventDict) -> EventDict:
     """What a person reads first comes first; what else there is may be long."""
-    return {name: line.pop(name) for name in ("timestamp", "level", "event") if name in line} | line
+    first: EventDict = {name: line.pop(name) for name in ("timestamp", "level", "event") if name in line}
+    return {**first, **line}
 
 
 def debugging() -> bool:
