@@ -190,7 +190,7 @@ async def test_kills_lose_nothing(storm: StormSystem, rabbit: Rabbit, tmp_path: 
     """kill -9 of each kind of process amid traffic, one by one: all is counted again soon, each receipt once."""
     cluster = storm.cluster
     system = storm.system(tmp_path)
-    traffic = Traffic(system, rate=100.0, seed=12, days_ago=1)
+    traffic = Traffic(system, rate=40.0, seed=12, days_ago=1)
 
     async def killed(name: str, victims: Callable[[], list[int]], again: Callable[[], None] | None = None) -> None:
         """Kill one, and wait until all that came before is counted; tell how long it took."""
