@@ -8,7 +8,8 @@ never tested.
 - `bench.load`: receipts over HTTP, by wrk
 - `bench.sessions`: the dashboard's pages as browsers without eyes
 - `bench.post`, `bench.flush`, `bench.memory`, `bench.dashboard`: what is measured
-- `bench.storm`: the Storm engine; `bench.storm_cluster`, `bench.storm_components`: what it runs on, and probes
+- `bench.storm`: the Storm engine; `bench.grouping`: two ways to count in Storm
+- `bench.storm_cluster`, `bench.storm_components`: the cluster that those two run on, and their probes
 - `bench.bare`, `bench.drain`: the processes that we are compared with, or that stand behind us
 - `bench.faults`: no benchmark but a campaign of real faults, with a command of its own (`python -m bench.faults`)
 """

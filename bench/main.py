@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench import dashboard, flush, memory, post, storm
+from bench import dashboard, flush, grouping, memory, post, storm
 from bench.results import Comparison
 from runtime import configure_logging
 from streams import TillstreamError
@@ -18,7 +18,7 @@ from streams import TillstreamError
 
 def command(
     only: Annotated[
-        list[str] | None, typer.Option(help="Run just these: post, ndjson, flush, storm, memory, dashboard.")
+        list[str] | None, typer.Option(help="Run just these: post, ndjson, flush, storm, grouping, memory, dashboard.")
     ] = None,
     rounds: Annotated[int, typer.Option(help="Rounds of each comparison; the ratio is their median.", min=1)] = 3,
     seconds: Annotated[float, typer.Option(help="Length of a measurement over HTTP.", min=1)] = 8.0,
@@ -30,7 +30,10 @@ def command(
     minutes: Annotated[float, typer.Option(help="Length of `dashboard`.", min=0.1)] = 1.0,
     rate: Annotated[float, typer.Option(help="Receipts a second in `dashboard`.", min=0.1)] = 200.0,
     storm_receipts: Annotated[
-        int, typer.Option(help="Receipts of each measurement in `storm`; it runs only if asked for.", min=1000)
+        int,
+        typer.Option(
+            help="Receipts of each measurement in `storm` and `grouping`; they run only if asked for.", min=1000
+        ),
     ] = 10_000,
     to: Annotated[Path | None, typer.Option("--json", help="Write the results there, too.")] = None,
 ) -> None:
@@ -42,7 +45,7 @@ def command(
         "flush": lambda: flush.flush(rounds, frames),
     }
     chosen = only or list(comparisons)
-    unknown = set(chosen) - {*comparisons, "storm", "memory", "dashboard"}
+    unknown = set(chosen) - {*comparisons, "storm", "grouping", "memory", "dashboard"}
     if unknown:
         raise typer.BadParameter(f"there is no benchmark {', '.join(sorted(unknown))}")
     results: dict[str, Any] = {}
@@ -52,6 +55,8 @@ def command(
             results[name] = memory.memory(receipts)
         elif name == "storm":
             results[name] = storm.storm(rounds, storm_receipts)
+        elif name == "grouping":
+            results[name] = grouping.grouping(rounds, storm_receipts)
         elif name == "dashboard":
             results[name] = dashboard.dashboard(dashboard.Size(sessions=sessions, seconds=minutes * 60, rate=rate))
         else:
