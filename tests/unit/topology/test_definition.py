@@ -23,6 +23,7 @@ def test_the_settings_shape_the_topology() -> None:
     assert hints == {"receipts": 2, "ledger": 5, "totals": 1}
     assert conf["topology.workers"] == 3
     assert conf["topology.shellbolt.max.pending"] == 200
+    assert conf["topology.bolt.wait.progressive.level2.count"] == 10
     assert StormConf.of(conf) == StormConf(pending=100, message_timeout_s=90)
 
 
