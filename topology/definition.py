@@ -20,8 +20,8 @@ from topology.totals_bolt import TotalsBolt
 SUBPROCESS_TIMEOUT_S = 60
 #: Storm's tick for the totals bolt, seconds.
 TICK_S = 1
-#: How often a bolt's thread in Java looks for a next tuple before it sleeps for a millisecond. With Storm's own 1,000 the
-#: worker JVM took 2.2 ms of a core for each frame of one receipt; so it takes 0.6 ms (two busy cores).
+#: How often a bolt's thread in Java looks for a next tuple before it sleeps for a millisecond. With Storm's own 1,000
+#: the worker JVM took 2.2 ms of a core for each frame of one receipt; so it takes 0.6 ms (two busy cores).
 SPINS = 10
 
 
