@@ -13,7 +13,9 @@ from tests.compose.stack import ROOT
 pytestmark = pytest.mark.compose
 
 #: Of ours: the others are stock images.
-OURS = {"proxy", "entrypoint", "worker", "totals", "dashboard", "generator", "tillstream"}
+OURS = {
+    "proxy", "entrypoint", "worker", "totals", "dashboard", "generator", "tillstream", "supervisor", "topology-submit",
+}  # fmt: skip
 
 
 def compose(folder: Path, *arguments: str, secrets: str | None) -> "subprocess.CompletedProcess[str]":
