@@ -30,6 +30,7 @@ class Stack:
         project: what its containers, networks and volumes are called after.
         http, pages, ui: published ports of the entrypoints, the dashboard and RabbitMQ's pages.
         judge: has every receipt that was sold.
+        conflicting: receipts that were sold and contradict an earlier one.
         scale: service → how many, where it is not one; every `up` says it again, as Compose forgets.
     """
 
@@ -40,6 +41,7 @@ class Stack:
     pages: int = field(default_factory=free_port)
     ui: int = field(default_factory=free_port)
     judge: Expected = field(default_factory=Expected)
+    conflicting: set[bytes] = field(default_factory=set)
     scale: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -127,6 +129,8 @@ class Stack:
     async def up(self, **scale: int) -> None:
         """`docker compose up --wait`, at another scale if given."""
         self.scale |= scale
+        # Compose gives up at once where something is unhealthy at that moment, be it on its way back.
+        await eventually(self.no_illness, timeout=120, every=1)
         await self.compose(*self.up_command(), within=180)
 
     async def services(self) -> dict[str, list[dict[str, Any]]]:
@@ -136,6 +140,10 @@ class Stack:
             container = json.loads(line)
             found.setdefault(container["Service"], []).append(container)
         return found
+
+    async def no_illness(self) -> bool:
+        """Whether no container says that it is unhealthy."""
+        return all(each["Health"] != "unhealthy" for found in (await self.services()).values() for each in found)
 
     async def tillstream(self, *arguments: str, wanted: int = 0) -> str:
         """`docker compose run --rm tillstream …`."""
@@ -183,7 +191,11 @@ class Stack:
             for request in requests:
                 if over:
                     return
-                self.judge.add_all(request)
+                for event in request:
+                    known = self.judge.conflicts
+                    self.judge.add(event)
+                    if self.judge.conflicts > known:
+                        self.conflicting.add(event)
                 yield request
 
         options = SenderOptions(
