@@ -214,7 +214,7 @@ async def test_the_storm_engine_takes_over(stack: Stack) -> None:
         await more_sold(sender)
     await assert_to_the_cent(stack)
     assert await runs()
-    kill = ("topology-submit", "topology", "kill", "--wait")
+    kill = ("topology-submit", "topology", "kill", "--wait", "--wait-s", "5")
     await stack.compose("run", "--rm", "--no-deps", "-T", "--entrypoint", "tillstream", *kill, within=240)
     async with stack.selling(receipts(stack), rate=RATE) as sender:
         await more_sold(sender)
