@@ -85,3 +85,23 @@ def test_workers_go_on_without_their_supervisor(storm_cluster: StormServer, runn
     acked = _acked(storm.nimbus.status("probe"))
     _until(lambda: _acked(storm.nimbus.status("probe")) > acked)
     assert (storm.worker_pids(), storm.component_pids("Numbers"), storm.component_pids("Sink")) == before
+
+
+def test_a_paused_topology_takes_nothing(storm_cluster: StormServer, running: str) -> None:
+    """Deactivated, its spouts are asked no more; activated, they go on where they were."""
+    nimbus = storm_cluster.nimbus
+
+    def stands_still() -> bool:
+        before = _acked(nimbus.status("probe"))
+        time.sleep(3)  # otherwise it counts thousands meanwhile, and Nimbus hears of them each second
+        return _acked(nimbus.status("probe")) == before
+
+    nimbus.deactivate("probe")
+    assert nimbus.status("probe").status == "INACTIVE"
+    _until(stands_still)
+    nimbus.activate("probe")
+    _until(lambda: nimbus.status("probe").status == "ACTIVE")
+    acked = _acked(nimbus.status("probe"))
+    _until(lambda: _acked(nimbus.status("probe")) > acked)
+    with pytest.raises(TopologyMissingError):
+        nimbus.deactivate("nobody")
