@@ -34,6 +34,7 @@ async def test_twenty_pages_have_one_set_of_queues(rabbit: Rabbit) -> None:
     try:
         async with serving(broker) as dashboard:
             await eventually(lambda: dashboard.feed.latest.count)
+            await broker.state(receipts_topology().work)  # the first question opens a channel that stays
             alone = await eventually(lambda: at_the_broker(rabbit, vhost, subscriptions=2), timeout=20)
             async with sessions(dashboard.url, MANY) as opened:
                 for count in range(2, 8):  # they live, meanwhile
@@ -108,8 +109,12 @@ def held() -> list[ServerSession]:
 
 
 async def at_the_broker(rabbit: Rabbit, vhost: str, *, subscriptions: int) -> dict[str, list[str]] | None:
-    """The figures, once so many subscriptions of dashboards are among them."""
+    """The figures, once so many subscriptions of dashboards are among them, and none has changed for a second."""
+    before = await asyncio.to_thread(figures, rabbit, vhost)
+    await asyncio.sleep(1.0)
     found = await asyncio.to_thread(figures, rabbit, vhost)
+    if found != before:
+        return None
     ours = [name for name in found["queues"] if name.startswith(("dashboard.", "dashboard-rejected."))]
     return found if len(ours) == subscriptions and found["connections"] and found["channels"] else None
 
