@@ -7,6 +7,7 @@
 - `store.embedded`: SQLite in one file, for one machine; `store.sqlite_thread` is its room for transactions, and
   `store.sqlite_tables` for tables and rows
 - `store.codec`: tallies and heads as the text that both keep
+- `store.chunks`: lists of ids cut into pieces that fit into a query
 - `store.errors`: what can go wrong
 
 `connect` is the one way in.
@@ -14,7 +15,7 @@
 
 from collections.abc import Iterable
 
-from store.errors import StoreDataError, StoreError, StoreUnavailableError
+from store.errors import StoreDataError, StoreError, StoreRefusedError, StoreUnavailableError
 from store.protocol import (
     EncodedEvent,
     EventQuery,
@@ -42,6 +43,7 @@ __all__ = [
     "Store",
     "StoreDataError",
     "StoreError",
+    "StoreRefusedError",
     "StoreUnavailableError",
     "StoredEvent",
     "connect",

@@ -13,3 +13,10 @@ class StoreUnavailableError(StoreError):
 
 class StoreDataError(StoreError):
     """The store holds something that we cannot read, such as a document of a newer format version."""
+
+
+class StoreRefusedError(StoreError):
+    """The store refuses this very write for good: too large, not to be encoded, or a value that it does not take.
+
+    Repeating the same write fails in the same way, while other writes go on. Every other StoreError may pass.
+    """

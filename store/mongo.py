@@ -22,10 +22,13 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.errors import BulkWriteError
 
 from analytics import DayTally
-from store.errors import StoreError
+from store.chunks import chunks
+from store.errors import StoreError, StoreRefusedError
 from store.mongo_checkpoints import CHECKPOINTS, DAYS, MongoCheckpoints
 from store.mongo_client import (
+    CONTENT_CODES,
     DUPLICATE_KEY,
+    TOO_LARGE_CODES,
     Collection,
     collection,
     id_taken,
@@ -70,9 +73,6 @@ _APPEND_BULK = 100
 _OR_CHUNK = 100
 _SCAN_BATCH = 500
 _INDEX_ATTEMPTS = 5
-#: Per-document refusals that come from what the document holds (BadValue, FailedToParse, Overflow, InvalidBSON,
-#: DollarPrefixedFieldName, DottedFieldName): such an event is stored as its line.
-_CONTENT_CODES = frozenset({2, 9, 15, 22, 52, 57})
 
 
 class MongoStore:
@@ -155,7 +155,9 @@ class MongoStore:
             log.info("documents that the server does not take are stored as text", stream=stream, events=len(again))
             still_taken, still_refused = await self._insert(stream, again, stored)
             if still_refused:
-                raise StoreError(f"could not store an event of {stream}: the server takes neither document nor line")
+                raise StoreRefusedError(
+                    f"could not store an event of {stream}: the server takes neither document nor line"
+                )
             taken |= {refused[index] for index in still_taken}
         return taken
 
@@ -170,7 +172,9 @@ class MongoStore:
                 )
             except BulkWriteError as exc:
                 errors = write_errors(exc)
-                if any(not id_taken(error) and error["code"] not in _CONTENT_CODES for error in errors):
+                if any(
+                    not id_taken(error) and error["code"] not in CONTENT_CODES | TOO_LARGE_CODES for error in errors
+                ):
                     raise
                 taken = {error["index"] for error in errors if id_taken(error)}
                 return taken, [error["index"] for error in errors if error["index"] not in taken]
@@ -181,11 +185,12 @@ class MongoStore:
         wanted, fields = list(dict.fromkeys(ids)), {"frame": True, "hash": True}
         events = self._collection(stream)
         with translated(f"read the owners of {len(wanted)} events of {stream}"):
+            found: list[dict[str, Any]] = []
             if len(wanted) > _LOOK_UPS and not await self._scans():
-                found = await events.find({"_id": {"$in": wanted}}, fields).to_list(None)
+                for chunk in chunks(wanted, len(wanted)):
+                    found += await events.find({"_id": {"$in": chunk}}, fields).to_list(None)
             else:
-                found = []
-                for chunk in _chunks(wanted, _LOOK_UPS):
+                for chunk in chunks(wanted, _LOOK_UPS):
                     answers = await asyncio.gather(*(events.find_one({"_id": one}, fields) for one in chunk))
                     found += [one for one in answers if one is not None]
         return {one["_id"]: Owner(one["frame"], one["hash"]) for one in found}
@@ -217,8 +222,8 @@ class MongoStore:
         """Append in order up to the first that is taken; see the protocol."""
         done = 0
         for start in range(0, len(entries), _APPEND_BULK):
-            documents = [ledger_document(entry) for entry in entries[start : start + _APPEND_BULK]]
             with translated(f"append {len(entries)} ledger entries"):
+                documents = [ledger_document(entry) for entry in entries[start : start + _APPEND_BULK]]
                 try:
                     await self._collection(LEDGER).insert_many(documents, ordered=True)
                 except BulkWriteError as exc:
@@ -249,7 +254,7 @@ class MongoStore:
         """Jump from writer to writer in the index, then to each one's tail."""
         ledger = self._collection(LEDGER)
         found: list[dict[str, Any]] = []
-        for chunk in _chunks(sorted(await ledger.distinct("writer", {"stream": stream})), _OR_CHUNK):
+        for chunk in chunks(sorted(await ledger.distinct("writer", {"stream": stream})), _OR_CHUNK):
             ranges = [{"stream": stream, "writer": one, "seq": {"$gt": offsets.get(one, 0)}} for one in chunk]
             tail = ledger.find({"$or": ranges}, batch_size=_SCAN_BATCH).sort(
                 [("writer", ASCENDING), ("seq", ASCENDING)]
@@ -296,7 +301,7 @@ class MongoStore:
         ledger, old = self._collection(LEDGER), {"stream": head.stream, "kept": True, "at": {"$lt": tallies_before}}
         with translated(f"drop what {head.stream} no longer needs"):
             writers = [one for one in await ledger.distinct("writer", old) if one in head.offsets]
-            for chunk in _chunks(writers, _OR_CHUNK):
+            for chunk in chunks(sorted(writers), _OR_CHUNK):
                 merged = [{"writer": one, "seq": {"$lte": head.offsets[one]}} for one in chunk]
                 await ledger.update_many({**old, "$or": merged}, {"$set": {"tally": None, "kept": False}})
         await self._checkpoints.tidy(head, days_before)
@@ -350,8 +355,3 @@ class MongoStore:
 
 def _index(*names: str, unique: bool = False) -> IndexModel:
     return IndexModel([(name, ASCENDING) for name in names], unique=unique)
-
-
-def _chunks(items: Iterable[str], size: int) -> list[list[str]]:
-    every = sorted(items)
-    return [every[start : start + size] for start in range(0, len(every), size)]

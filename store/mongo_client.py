@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from bson.errors import BSONError
+from bson.errors import BSONError, InvalidDocument, InvalidStringData
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorCursor, AsyncIOMotorDatabase
 from pymongo import ReadPreference
 from pymongo.errors import (
@@ -21,11 +21,18 @@ from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from store.errors import StoreDataError, StoreError, StoreUnavailableError
+from store.errors import StoreDataError, StoreError, StoreRefusedError, StoreUnavailableError
 from streams.errors import ConfigurationError
 
 #: Code of MongoDB's duplicate key error.
 DUPLICATE_KEY = 11000
+#: Per-document refusals that come from the document's content (BadValue, FailedToParse, Overflow, InvalidBSON,
+#: DollarPrefixedFieldName, InvalidIdField, EmptyFieldName, DottedFieldName, and an `_id` too long for its index).
+CONTENT_CODES = frozenset({2, 9, 15, 22, 52, 53, 56, 57, 17280})
+#: A document that is too large, or would be after an update or upsert.
+TOO_LARGE_CODES = frozenset({10334, 17419, 17420})
+#: What the driver raises for values that have no BSON form; a document that is too large is an InvalidDocument.
+_NOT_ENCODED = (InvalidDocument, InvalidStringData, OverflowError, UnicodeEncodeError)
 #: How much of a server's own words goes into an error's text; the whole is in its cause.
 _MESSAGE_CHARACTERS = 300
 #: What a client is given unless the URL says otherwise: every call ends.
@@ -74,7 +81,11 @@ def collection(database: AsyncIOMotorDatabase[dict[str, Any]], name: str) -> Col
 
 @contextmanager
 def translated(action: str) -> Iterator[None]:
-    """Turn the driver's errors into StoreError's branches; `action` completes "could not …"."""
+    """Turn the driver's errors into StoreError's branches; `action` completes "could not …".
+
+    StoreRefusedError if the same call can never succeed, StoreDataError for an answer that cannot be decoded,
+    StoreUnavailableError if no server answers.
+    """
     try:
         yield
     except ServerSelectionTimeoutError as exc:
@@ -82,14 +93,27 @@ def translated(action: str) -> Iterator[None]:
     except ConnectionFailure as exc:
         raise StoreUnavailableError(f"could not {action}: {_shortened(str(exc))}") from exc
     except BulkWriteError as exc:
-        raise StoreError(f"could not {action}: {describe_bulk(exc)}") from exc
+        kind = StoreRefusedError if _refused_for_good(exc) else StoreError
+        raise kind(f"could not {action}: {describe_bulk(exc)}") from exc
     except OperationFailure as exc:
         words = (exc.details or {}).get("errmsg") or "refused by the server"
-        raise StoreError(f"could not {action}: {_shortened(str(words))} (code {exc.code})") from exc
+        kind = StoreRefusedError if exc.code in TOO_LARGE_CODES else StoreError
+        raise kind(f"could not {action}: {_shortened(str(words))} (code {exc.code})") from exc
     except PyMongoError as exc:
         raise StoreError(f"could not {action}: {_shortened(str(exc))}") from exc
+    except _NOT_ENCODED as exc:
+        raise StoreRefusedError(f"could not {action}: {_shortened(str(exc))}") from exc
     except BSONError as exc:
         raise StoreDataError(f"could not {action}: {_shortened(str(exc))}") from exc
+
+
+def _refused_for_good(error: BulkWriteError) -> bool:
+    """Whether a bulk write failed for its documents' content alone; anything else in it may pass."""
+    details: dict[str, Any] = dict(error.details or {})
+    if details.get("writeConcernErrors"):
+        return False
+    codes = {one.get("code") for one in details.get("writeErrors") or []} - {DUPLICATE_KEY}
+    return bool(codes) and codes <= CONTENT_CODES | TOO_LARGE_CODES
 
 
 def describe_bulk(error: BulkWriteError) -> str:
@@ -99,7 +123,8 @@ def describe_bulk(error: BulkWriteError) -> str:
     if concerns:
         return f"write concern not met: {_shortened(str(concerns[0].get('errmsg')))}"
     if writes:
-        return f"{_shortened(str(writes[0].get('errmsg')))} (code {writes[0].get('code')})"
+        first = min(writes, key=lambda one: one.get("code") == DUPLICATE_KEY)
+        return f"{_shortened(str(first.get('errmsg')))} (code {first.get('code')})"
     return "bulk write failed"
 
 

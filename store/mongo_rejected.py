@@ -8,12 +8,13 @@ worker may reject an item again at the very moment at which a person notes that 
 import asyncio
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorDatabase
 from pymongo.errors import BulkWriteError
 
+from store.chunks import chunks
 from store.mongo_client import collection, id_taken, translated, write_errors
 from store.mongo_lists import rejected_page
 from store.mongo_records import rejected_document, rejected_of, step_document, step_of
@@ -100,7 +101,7 @@ class MongoRejected:
     async def _with_steps(self, documents: Sequence[Mapping[str, Any]]) -> list[Rejected]:
         steps: dict[str, list[RejectedStep]] = defaultdict(list)
         with translated("read what happened to rejected items"):
-            for ids in _chunks(document["_id"] for document in documents):
+            for ids in chunks((document["_id"] for document in documents), _IDS):
                 for one in await self._steps.find({"item": {"$in": ids}}).to_list(None):
                     steps[one["item"]].append(step_of(one))
         for each in steps.values():
@@ -123,7 +124,7 @@ class MongoRejected:
         with translated(f"count what {stream} rejected"):
             fields = {"item": True}
             handled = {one["item"] for one in await self._steps.find({"stream": stream}, fields).to_list(None)}
-            for ids in _chunks(handled):
+            for ids in chunks(sorted(handled), _IDS):
                 documents = await self._items.find({"_id": {"$in": ids}}, {"body": False}).to_list(None)
                 for item in await self._with_steps([{**one, "body": b""} for one in documents]):
                     if item.status != "open":
@@ -131,8 +132,3 @@ class MongoRejected:
                         mine = counts[item.status]
                         mine[item.reason] = mine.get(item.reason, 0) + 1
         return {reason: items for reason, items in counts[status].items() if items > 0}
-
-
-def _chunks(ids: Iterable[str]) -> list[list[str]]:
-    every = sorted(ids)
-    return [every[start : start + _IDS] for start in range(0, len(every), _IDS)]

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from store.errors import StoreError, StoreUnavailableError
+from store.errors import StoreError, StoreRefusedError, StoreUnavailableError
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -31,6 +31,12 @@ _STEPS = 50_000
 _BATCH = 64
 _OPEN_ATTEMPTS = 20
 _UNAVAILABLE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN)
+#: Too large, a value that its column does not take, or a constraint; our unique keys never raise.
+_REFUSED = (sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_CONSTRAINT)
+#: Python's own words, without a code of SQLite, for a value of a kind that SQLite has not.
+_NOT_BOUND = "Error binding parameter"
+#: What Python raises for values that SQLite has no form for.
+_NOT_ENCODED = (OverflowError, UnicodeEncodeError)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -63,8 +69,10 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 def translate(error: sqlite3.Error, path: Path) -> StoreError:
     """The StoreError for what SQLite raised."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    kind = StoreUnavailableError if code in _UNAVAILABLE else StoreError
-    return kind(f"{path}: {error}")
+    if code in _UNAVAILABLE:
+        return StoreUnavailableError(f"{path}: {error}")
+    refused = code in _REFUSED or isinstance(error, sqlite3.DataError) or str(error).startswith(_NOT_BOUND)
+    return (StoreRefusedError if refused else StoreError)(f"{path}: {error}")
 
 
 class _Call:
@@ -78,10 +86,13 @@ class _Call:
         self.error: BaseException | None = None
 
     def fail(self, error: Exception, path: Path) -> None:
-        """Note why it failed; what SQLite raised is translated."""
+        """Note why it failed; what SQLite raised, or cannot take, is translated."""
         self.error = error
         if isinstance(error, sqlite3.Error):
             self.error = translate(error, path)
+        elif isinstance(error, _NOT_ENCODED):
+            self.error = StoreRefusedError(f"{path}: {error}")
+        if self.error is not error:
             self.error.__cause__ = error
 
     def settle(self) -> None:

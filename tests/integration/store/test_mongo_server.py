@@ -7,10 +7,11 @@ from urllib.parse import urlsplit
 import pytest
 
 import store as stores
-from store import StoreError, StoreUnavailableError
+from analytics import DayTally
+from store import StoreError, StoreRefusedError, StoreUnavailableError
 from store.mongo import MongoStore
 from store.mongo_client import Collection
-from tests.integration.store.examples import KEY_NAMES, STREAM, entry, event, frame
+from tests.integration.store.examples import DAY, KEY_NAMES, STREAM, entry, event, frame
 from tests.servers.ferret import FerretServer
 from tests.support import eventually, free_port
 
@@ -150,4 +151,15 @@ async def test_names_that_the_store_needs_itself_are_refused(ferret: FerretServe
     store = await stores.connect(ferret.database())
     with pytest.raises(ValueError, match="taken by the store"):
         await store.prepare(stream, (key,))
+    await store.close()
+
+
+async def test_a_document_beyond_16_mib_is_refused_for_good(ferret: FerretServer) -> None:
+    """In one line that says so; the store goes on."""
+    store = await stores.connect(ferret.database())
+    large = DayTally()
+    large.add("store", "x" * (17 * 1024**2), 1)
+    with pytest.raises(StoreRefusedError, match="too large"):
+        await store.write_day(STREAM, DAY, large, 1)
+    await store.ping()
     await store.close()

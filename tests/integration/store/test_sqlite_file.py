@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 import store as stores
-from store import EventQuery, RejectedStep, StoreDataError, StoreError, StoreUnavailableError, sqlite_lists
+from store import (
+    EventQuery,
+    RejectedStep,
+    StoreDataError,
+    StoreError,
+    StoreRefusedError,
+    StoreUnavailableError,
+    sqlite_lists,
+)
+from store.embedded import EmbeddedStore
 from tests.integration.store.examples import DAY, KEY_NAMES, STREAM, entry, event, frame, rejected
 from tests.support import eventually
 
@@ -314,3 +323,33 @@ async def test_what_somebody_looks_up_keeps_nobody_else_waiting(
     async with asyncio.timeout(5):
         assert len(await store.events(STREAM, EventQuery())) == 1
         await store.close()
+
+
+async def test_a_body_beyond_the_limit_of_sqlite_is_refused_alone(tmp_path: Path) -> None:
+    """For good; a write that shares its transaction is kept."""
+    store = await stores.connect(f"sqlite:{tmp_path / 'store.db'}")
+    assert isinstance(store, EmbeddedStore)
+    await store.prepare(STREAM, KEY_NAMES)
+    await store._writer.run(lambda connection: connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000))
+    large, small = (store.encode(event(str(size), fields={"x": "y" * size}), frame()) for size in (20_000, 20))
+    results = await asyncio.gather(
+        store.insert_events(STREAM, [large], 1.0), store.insert_events(STREAM, [small], 1.0), return_exceptions=True
+    )
+    assert isinstance(results[0], StoreRefusedError)
+    assert results[1] == set()
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["INSERT INTO ledger (frame) VALUES ('x')", "INSERT INTO rejected (rowid, id) VALUES ('no number', 'x')"],
+)
+async def test_a_constraint_or_a_type_that_refuses_a_row_refuses_it_for_good(tmp_path: Path, statement: str) -> None:
+    """Unlike a lock or a full disk, that stays so."""
+    store = await stores.connect(f"sqlite:{tmp_path / 'store.db'}")
+    assert isinstance(store, EmbeddedStore)
+    with pytest.raises(StoreRefusedError):
+        await store._writer.run(lambda connection: connection.execute(statement).fetchall())
+    with pytest.raises(StoreRefusedError, match="type"):
+        await store._writer.run(lambda connection: connection.execute("SELECT ?", (object(),)).fetchall())
+    await store.close()
