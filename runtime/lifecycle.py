@@ -18,28 +18,30 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def stop_event() -> Iterator[asyncio.Event]:
     """Give an event that SIGINT and SIGTERM set; while it is held, the first of them does nothing else.
 
+    A signal that is ignored stays ignored: shells start background jobs so, to keep them from Ctrl-C.
     After the first signal the system's own handlers are back, so a second one kills a process that hangs while
     stopping. The handlers found at the beginning are restored at the end. Only in the main thread, in a running loop.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     found = {number: signal.getsignal(number) for number in SIGNALS}
+    heeded = [number for number in SIGNALS if found[number] is not signal.SIG_IGN]
 
     def ask(number: signal.Signals) -> None:
         log.info("stopping; a second signal kills", signal=number.name)
-        for each in SIGNALS:
+        for each in heeded:
             loop.remove_signal_handler(each)
             signal.signal(each, signal.SIG_DFL)
         stop.set()
 
-    for number in SIGNALS:
+    for number in heeded:
         loop.add_signal_handler(number, ask, number)
     try:
         yield stop
     finally:
-        for number, handler in found.items():
+        for number in heeded:
             loop.remove_signal_handler(number)
-            signal.signal(number, handler)
+            signal.signal(number, found[number])
 
 
 class Tasks:

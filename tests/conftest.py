@@ -1,6 +1,7 @@
 """What all tests share: the servers, hypothesis's profiles, and what a skip means."""
 
 import os
+import signal
 from collections.abc import Generator
 from typing import Any
 
@@ -20,6 +21,14 @@ hypothesis.settings.register_profile("people", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if CI else "people"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give SIGINT its usual effect. A shell starts background jobs with SIGINT ignored, and every process that a test
+    starts would inherit that: Ctrl-C could not be tested.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,33 +1,24 @@
 """Broker and store fail under traffic, or hold still while the system stops: nothing is lost or counted twice."""
 
 import asyncio
-import functools
 import sqlite3
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from feeds import Copies, Generator, GeneratorOptions, Sender, SenderOptions, send_requests
 from tests.integration.system.harness import System, running
 from tests.integration.system.test_exactness import assert_day
+from tests.integration.system.traffic import flowing
 from tests.servers.ferret import FerretServer
 from tests.servers.rabbit import PrivateRabbit
-from tests.support import eventually
-from tests.support_expected import Expected
 from tests.unit.streams.sample import receipt
-
-RECEIPTS = 2000
-
-
-def went_on(sender: Sender, accepted: int) -> bool:
-    """Whether more than so many were accepted."""
-    return sender.counts.accepted > accepted
 
 
 @pytest.mark.rabbit
 @pytest.mark.mongo
 @pytest.mark.faults
+@pytest.mark.timeout(300)
 async def test_servers_that_die_and_freeze_cost_nothing(
     own_rabbit: PrivateRabbit, own_ferret: FerretServer, tmp_path: Path
 ) -> None:
@@ -46,35 +37,22 @@ async def test_servers_that_die_and_freeze_cost_nothing(
     system.add("worker-1", "worker")
     system.add("worker-2", "worker")
     system.add("totals", "totals")
-    requests = list(Generator(GeneratorOptions(seed=11, copies=Copies(duplicates=0.05))).requests(RECEIPTS, 10))
-    expected = Expected()
-    expected.add_all(event for request in requests for event in request)
     async with running(system):
-        options = SenderOptions(url=system.url, concurrency=4, first_patience_s=90.0)
-        async with Sender(options) as sender:
-
-            async def post() -> None:
-                await send_requests(sender, requests, rate=100.0)
-                await sender.drain()
-
-            posting = asyncio.create_task(post())
-            for number, trouble in enumerate(
-                (
-                    own_ferret.kill, own_ferret.start, own_rabbit.kill, own_rabbit.start,
-                    own_ferret.pause, own_ferret.resume, own_rabbit.pause, own_rabbit.resume,
-                )
-            ):  # fmt: skip
-                if number % 2 == 0:  # some more have to come through between two failures
-                    before = sender.counts.accepted
-                    await eventually(functools.partial(went_on, sender, before + 100), timeout=60)
-                    assert not posting.done(), "the failure came too late to prove anything"
-                await asyncio.to_thread(trouble)
-                await asyncio.sleep(0.5)  # long enough for a flush or a publish to run into it
-            async with asyncio.timeout(120):
-                await posting
-        assert sender.counts.complete, sender.counts.summary()
+        async with flowing(system.url, seed=11, rate=100.0) as traffic:
+            for broken, mended, felt in (
+                (own_ferret.kill, own_ferret.start, traffic.more),  # receipts are taken, and run into it at the worker
+                (own_rabbit.kill, own_rabbit.start, traffic.stuck),
+                (own_ferret.pause, own_ferret.resume, traffic.more),
+                (own_rabbit.pause, own_rabbit.resume, traffic.stuck),
+            ):
+                await traffic.more()
+                await asyncio.to_thread(broken)
+                await felt()
+                await asyncio.to_thread(mended)
+            await traffic.more()
+        expected = traffic.expected
         days = sorted(expected.days)
-        await system.counted(RECEIPTS, days)
+        await system.counted(len(expected.first), days)
         for day in days:
             assert_day(await system.get(f"/totals/{day}"), expected.days[day])
         for process in system.processes.values():

@@ -12,15 +12,14 @@ import pytest
 
 import broker as brokers
 from broker.exchanges import receipts_topology
-from feeds import Copies, Generator, GeneratorOptions, Sender, SenderOptions, send_requests
 from tests.integration.rolling.releases import PACKAGES, export_previous, imported_from
 from tests.integration.system.harness import ROOT, Process, System, running
 from tests.integration.system.test_exactness import assert_day, rejected_counts
+from tests.integration.system.traffic import Traffic, flowing
 from tests.support import eventually, free_port
 from tests.support_expected import Expected
 
-RECEIPTS = 1500
-#: Receipts a second, by both entrypoints together: slow enough that all of the change happens in the middle.
+#: Receipts a second, by both entrypoints together.
 RATE = 80.0
 
 
@@ -87,37 +86,31 @@ async def listed(url: str, **conditions: str) -> list[dict[str, Any]]:
             after = {"after": page["next"]}
 
 
-async def change(system: System, senders: list[Sender]) -> None:
+async def change(system: System, traffic: Traffic) -> None:
     """Bring this release in beside the previous one, and hand its work over there and back."""
     old, new = system.processes["totals"], system.processes["new-totals"]
-
-    async def accepted(share: float) -> None:
-        def enough() -> bool:
-            return sum(sender.counts.accepted for sender in senders) > RECEIPTS * share
-
-        await eventually(enough, timeout=90)
-
-    await accepted(0.1)
+    await traffic.more()
     await system.processes["worker-1"].kill()  # in the middle of something: the other release may finish it
     await system.start("worker-1")
-    await accepted(0.2)
+    await traffic.more()
     assert await is_active(old)
     assert await old.stop() == 0
     await eventually(functools.partial(is_active, new), timeout=30, every=0.2)
     await system.start("totals")  # stands by now
-    await accepted(0.4)
+    await traffic.more()
     assert not await is_active(old)
     await new.kill()
     await eventually(functools.partial(is_active, old), timeout=30, every=0.2)  # goes on from the other's checkpoint
     await system.start("new-totals")
-    await accepted(0.6)
+    await traffic.more()
     await system.processes["new-worker"].kill()
     await system.start("new-worker")
     await old.kill()
     await eventually(functools.partial(is_active, new), timeout=30, every=0.2)
-    await accepted(0.8)
+    await traffic.more()
     await system.processes["worker-1"].kill()
     await system.start("worker-1")
+    await traffic.more()
 
 
 @pytest.mark.rabbit
@@ -135,27 +128,14 @@ async def test_the_previous_release_and_this_one_work_side_by_side(
     system.add("new-entrypoint", "entrypoint", "--port", str(new_port))
     system.add("new-worker", "worker")
     system.add("new-totals", "totals")
-    options = GeneratorOptions(seed=6, copies=Copies(duplicates=0.05, conflicts=0.01))
-    requests = list(Generator(options).requests(RECEIPTS, 5))
-    expected = Expected()
-    expected.add_all(event for request in requests for event in request)
     urls = [system.url, f"http://127.0.0.1:{new_port}"]
 
     async with running(system, "entrypoint", "worker-1", "totals"):  # makes the queues and collections
         await system.start("new-entrypoint", "new-worker", "new-totals")
-        senders = [Sender(SenderOptions(url=url, concurrency=4, first_patience_s=60.0)) for url in urls]
-        async with senders[0], senders[1]:
-            posting = [
-                asyncio.create_task(send_requests(sender, requests[index::2], rate=RATE / 2))
-                for index, sender in enumerate(senders)
-            ]
-            await change(system, senders)
-            async with asyncio.timeout(120):
-                await asyncio.gather(*posting)
-                await asyncio.gather(*(sender.drain() for sender in senders))
-        for sender in senders:
-            assert sender.counts.complete, sender.counts.summary()
+        async with flowing(*urls, seed=6, rate=RATE, size=5, conflicts=0.01) as traffic:
+            await change(system, traffic)
 
+        expected = traffic.expected
         days = sorted(expected.days)
         await system.counted(len(expected.first), days)
         counting = {"worker" in partial for partial in partials}

@@ -1,50 +1,30 @@
 """kill -9 in the middle of traffic: nothing that was answered 202 is missing or counted twice."""
 
-import asyncio
-import functools
-
 import pytest
 
-from feeds import Copies, Generator, GeneratorOptions, Sender, SenderOptions, send_requests
 from tests.integration.system.harness import System, running
 from tests.integration.system.test_exactness import assert_day
+from tests.integration.system.traffic import flowing
 from tests.support import eventually
-from tests.support_expected import Expected
 
-RECEIPTS = 3000
-#: Receipts a second: slow enough that the kills come in the middle.
-RATE = 600.0
-
-
-def enough(sender: Sender, share: float) -> bool:
-    """Whether so much was accepted."""
-    return sender.counts.accepted > RECEIPTS * share
+#: Receipts a second.
+RATE = 400.0
+#: Receipts that are accepted between two kills.
+BETWEEN = 400
 
 
-async def survive(system: System, victim: str) -> None:
-    """Post receipts from several clients, kill a process twice while they come in, start it again, and compare."""
-    options = GeneratorOptions(seed=hash(victim) % 1000, copies=Copies(duplicates=0.05))
-    requests = list(Generator(options).requests(RECEIPTS, 10))
-    expected = Expected()
-    expected.add_all(event for request in requests for event in request)
+async def survive(system: System, *victims: str) -> None:
+    """Kill each of some processes twice while receipts come in, start it again, and compare."""
     async with running(system):
-        async with Sender(SenderOptions(url=system.url, concurrency=4, first_patience_s=60.0)) as sender:
-
-            async def post() -> None:
-                await send_requests(sender, requests, rate=RATE)
-                await sender.drain()
-
-            posting = asyncio.create_task(post())
-            for share in (0.2, 0.5):
-                await eventually(functools.partial(enough, sender, share), timeout=60)
+        async with flowing(system.url, seed=17, rate=RATE) as traffic:
+            for victim in victims * 2:
+                await traffic.more(BETWEEN)
                 await system.processes[victim].kill()
-                assert not posting.done(), "the kill came too late to prove anything"
                 await system.start(victim)
-            async with asyncio.timeout(120):
-                await posting
-        assert sender.counts.complete, sender.counts.summary()
+            await traffic.more(BETWEEN)
+        expected = traffic.expected
         days = sorted(expected.days)
-        await system.counted(RECEIPTS, days)
+        await system.counted(len(expected.first), days)
         for day in days:
             assert_day(await system.get(f"/totals/{day}"), expected.days[day])
 
@@ -61,12 +41,13 @@ async def survive(system: System, victim: str) -> None:
 
 @pytest.mark.rabbit
 @pytest.mark.mongo
-@pytest.mark.parametrize("victim", ["worker-1", "totals", "entrypoint"])
-async def test_a_killed_process_loses_nothing(server_system: System, victim: str) -> None:
-    """On RabbitMQ and FerretDB, whichever process dies."""
-    await survive(server_system, victim)
+@pytest.mark.timeout(300)
+async def test_killed_processes_lose_nothing(server_system: System) -> None:
+    """On RabbitMQ and FerretDB, whichever process dies, one after the other."""
+    await survive(server_system, "worker-1", "totals", "entrypoint")
 
 
+@pytest.mark.timeout(240)
 async def test_a_killed_up_loses_nothing(embedded_system: System) -> None:
     """Everything in one process, and all of it dies at once."""
     await survive(embedded_system, "up")

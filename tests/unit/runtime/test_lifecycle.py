@@ -78,6 +78,19 @@ def test_a_second_signal_kills_a_process_that_hangs_while_stopping(number: signa
     assert process.returncode == -number
 
 
+def test_a_background_job_of_a_shell_does_not_stop_at_ctrl_c() -> None:
+    """SIGINT that is ignored at the start stays ignored; SIGTERM still stops the process."""
+    ignoring = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    with child(ignoring + textwrap.dedent(HANGS_WHILE_STOPPING).format(after="pass")) as process:
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=20)
+    assert output == "stopping\nstopped\n", errors
+    assert "SIGTERM" in errors
+    assert "SIGINT" not in errors
+    assert process.returncode == 0
+
+
 def test_handlers_are_as_before_when_the_event_is_let_go() -> None:
     """Whoever held the signals before holds them again."""
 
