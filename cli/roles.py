@@ -193,6 +193,8 @@ def entrypoint_config(settings: Settings) -> EntrypointConfig:
         port=settings.port,
         processes=settings.processes,
         tokens_file=settings.tokens_file,
+        host_names=settings.host_names,
+        cors_origins=settings.cors_origins,
         open=settings.open,
         connections_max=settings.connections,
         body_max_bytes=settings.body_limit,

@@ -105,6 +105,19 @@ class Settings:
     tokens_file: Path | None = _row(
         "path", values.optional_path, "", "File of the tokens that requests may carry, one a line."
     )
+    host_names: tuple[str, ...] = _row(
+        "hosts",
+        values.origins,
+        "",
+        "Names by which an entrypoint without tokens, and probes, may be asked, beside addresses and localhost: "
+        "host:port or host, comma-separated.",
+    )
+    cors_origins: tuple[str, ...] = _row(
+        "origins",
+        values.web_origins,
+        "",
+        "Web pages whose tills send from a browser (CORS): origins such as https://till.example, comma-separated.",
+    )
     dashboard_host: str = _row(
         "host", values.text, "127.0.0.1", "Where the dashboard listens; beyond loopback it wants users, or --open."
     )

@@ -12,6 +12,7 @@ _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, 
 _LOCALE = re.compile(r"[A-Za-z]{2,3}([_-][A-Za-z]{4})?([_-]([A-Za-z]{2}|\d{3}))?")
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _ORIGIN = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9._-]*[a-z0-9])?)(:\d{1,5})?")
+_WEB_ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_ORIGIN.pattern}")
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -142,10 +143,18 @@ def prefix(value: str) -> str:
 
 
 def origins(value: str) -> tuple[str, ...]:
-    """Names that browsers may have in their address bar: `host:port` or `host`, separated by commas."""
+    """Host names that requests may be for: `host:port` or `host`, separated by commas."""
     found = tuple(dict.fromkeys(entry.strip().lower() for entry in value.split(",") if entry.strip()))
     if not all(_ORIGIN.fullmatch(entry) for entry in found):
         raise ValueError("host:port or host, several separated by commas, such as till.example:8443")
+    return found
+
+
+def web_origins(value: str) -> tuple[str, ...]:
+    """Origins of web pages as browsers send them: `https://till.example:8443`, separated by commas."""
+    found = tuple(dict.fromkeys(entry.strip().lower().removesuffix("/") for entry in value.split(",") if entry.strip()))
+    if not all(_WEB_ORIGIN.fullmatch(entry) for entry in found):
+        raise ValueError("scheme://host or scheme://host:port, several separated by commas, as https://till.example")
     return found
 
 

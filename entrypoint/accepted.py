@@ -6,7 +6,7 @@ here the bytes are made once per second (the header Date) and once per frame (th
 
 from email.utils import formatdate
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
 CONTENT_TYPE = "application/json; charset=utf-8"
@@ -29,7 +29,8 @@ class AcceptedWriter:
         Arguments:
             now: about the present time, epoch seconds, for the header Date.
         """
-        if not request.keep_alive or request.version != (1, 1):  # rare: let the framework say so in its headers
+        # Rare: let the framework say so in its headers, or the application what a page of another site may read.
+        if not request.keep_alive or request.version != (1, 1) or hdrs.ORIGIN in request.headers:
             return web.Response(status=202, body=_body(events, frame), headers={"Content-Type": CONTENT_TYPE})
         if int(now) != self._second:
             self._second = int(now)

@@ -10,6 +10,7 @@ from typing import cast
 import structlog
 from aiohttp import ClientConnectionError, hdrs, web
 
+from entrypoint.browsers import Browsers, allow_reading, is_preflight, preflight
 from entrypoint.docs_page import docs_page
 from entrypoint.intake import Intake
 from entrypoint.metrics import EntrypointMetrics
@@ -38,8 +39,10 @@ class Entrypoint:
         queries: Queries,
         probes: Probes,
         tokens: Tokens | None,
+        browsers: Browsers,
         metrics: EntrypointMetrics,
     ) -> None:
+        self._check = browsers.check
         self._take = intake.take
         self._tokens = tokens
         self._requests = metrics.requests
@@ -70,11 +73,15 @@ class Entrypoint:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; never raises but for a cancellation."""
-        route = request.raw_path
+        route, origin = "other", None
         response: web.StreamResponse
         try:
-            if route in self._events_paths and request.method == "POST":
+            origin = self._check(request)
+            if request.raw_path in self._events_paths and request.method == "POST":
+                route = request.raw_path
                 response = await self._take(request)
+            elif origin is not None and is_preflight(request):
+                response = preflight()
             else:
                 route, methods = self._find(request)
                 response = await self._answer(request, route, methods)
@@ -85,14 +92,17 @@ class Entrypoint:
         except Exception:
             log.exception("a request failed unexpectedly", method=request.method, route=route)
             response = ProblemError(INTERNAL, "see the log").response()
+        if origin is not None:
+            allow_reading(response, origin)
         self._requests[route, response.status] += 1
         return response
 
     def _find(self, request: web.BaseRequest) -> tuple[str, Mapping[str, Handler]]:
         """The name of the route, and its handlers by method; none where nothing is there."""
         path = request.rel_url.raw_path
-        if (methods := self._routes.get(path)) is not None:
-            return path, methods
+        for each in (path, path.removesuffix("/")):
+            if (methods := self._routes.get(each)) is not None:
+                return each, methods
         parent, _, item = path.rpartition("/")
         if item and (found := self._item_routes.get(parent)) is not None:
             return found

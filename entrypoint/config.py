@@ -12,6 +12,8 @@ class EntrypointConfig:
         host, port: where to listen; port 0 takes a free one.
         processes: how many processes share the port; only `supervise` looks at it.
         tokens_file: tokens that clients have to send (`entrypoint.tokens`), None for none.
+        host_names: names by which clients may ask where no tokens are needed, beside addresses and `localhost`.
+        cors_origins: origins whose pages may send and read, such as `https://till.example`.
         open: listen beyond loopback without tokens, on purpose.
         body_max_bytes: of one request, after decompression.
         events_max: of one request.
@@ -33,6 +35,8 @@ class EntrypointConfig:
     port: int = 3000
     processes: int = 1
     tokens_file: Path | None = None
+    host_names: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
     open: bool = False
     body_max_bytes: int = 10 * 1024 * 1024
     events_max: int = 10_000

@@ -12,9 +12,10 @@ from typing import Any, cast
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
 from entrypoint.config import EntrypointConfig
-from entrypoint.problems import INTERNAL, MALFORMED, OVERLOADED, ProblemError
+from entrypoint.problems import HEADERS_TOO_LARGE, INTERNAL, MALFORMED, OVERLOADED, PATH_TOO_LONG, ProblemError
 
 log = structlog.get_logger()
 
@@ -26,6 +27,10 @@ _MAX_REFUSALS = 100
 _REFUSAL_SECONDS = 5.0
 #: File descriptors of the process that are for something else than connections.
 _OTHER_DESCRIPTORS = 256
+#: Of a request line, and of one header. They differ because aiohttp's error names the limit, and not the place.
+_LINE_MAX_BYTES = 8192
+_HEADER_MAX_BYTES = 8190
+_TOO_MANY_HEADERS = "Too many headers"
 #: How aiohttp goes on after it has said what is wrong: with the bytes in question, as Python writes them.
 _QUOTED = re.compile(r":\s*(?:bytearray\()?b['\"].*", re.DOTALL)
 
@@ -67,6 +72,8 @@ class ConnectionServer(web.Server):
             auto_decompress=False,  # ours is bounded
             keepalive_timeout=config.idle_timeout_seconds,
             lingering_time=_LINGER_SECONDS,
+            max_line_size=_LINE_MAX_BYTES,
+            max_field_size=_HEADER_MAX_BYTES,
         )
         self.head_timeout_seconds = config.head_timeout_seconds
         self.unread_timeout_seconds = config.unread_timeout_seconds
@@ -169,8 +176,7 @@ class _Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         if status < 500:
-            said = (message or str(exc)).partition("\n")[0]
-            problem = ProblemError(MALFORMED, _QUOTED.sub("", said).rstrip(" :")[:300] or "not HTTP")
+            problem = _unreadable(exc, (message or str(exc)).partition("\n")[0])
         else:
             log.error("a connection failed unexpectedly", exc_info=exc)
             problem = ProblemError(INTERNAL, "see the log")
@@ -179,6 +185,17 @@ class _Connection(web.RequestHandler):
         response = problem.response()
         response.force_close()
         return response
+
+
+def _unreadable(error: BaseException | None, said: str) -> ProblemError:
+    """The problem of a request whose head aiohttp cannot read, or does not want to."""
+    if isinstance(error, LineTooLong):
+        if error.args[1] == _LINE_MAX_BYTES:
+            return ProblemError(PATH_TOO_LONG, f"the request line is longer than {_LINE_MAX_BYTES} bytes")
+        return ProblemError(HEADERS_TOO_LARGE, f"a header is larger than {_HEADER_MAX_BYTES} bytes")
+    if said.startswith(_TOO_MANY_HEADERS):
+        return ProblemError(HEADERS_TOO_LARGE, "there are too many headers")
+    return ProblemError(MALFORMED, _QUOTED.sub("", said).rstrip(" :")[:300] or "not HTTP")
 
 
 class _Refusal(asyncio.Protocol):

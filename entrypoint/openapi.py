@@ -14,6 +14,7 @@ from entrypoint.problems import (
     BROKER_UNAVAILABLE,
     BROKER_UNKNOWN,
     EXPECTATION_FAILED,
+    FOREIGN_ORIGIN,
     INTERNAL,
     INVALID_BODY,
     INVALID_EVENT,
@@ -24,6 +25,7 @@ from entrypoint.problems import (
     TIMEOUT,
     TOO_LARGE,
     UNAUTHORIZED,
+    UNKNOWN_HOST,
     UNSUPPORTED_TYPE,
     ProblemType,
 )
@@ -276,9 +278,9 @@ def _schemas() -> dict[str, Any]:
 
 
 def _problems(*kinds: ProblemType) -> dict[str, Any]:
-    """Responses for these problem types, and for the one that any request may meet."""
+    """Responses for these problem types, and for those that any request may meet."""
     by_status: dict[int, list[ProblemType]] = {}
-    for kind in (*kinds, INTERNAL):
+    for kind in (*kinds, FOREIGN_ORIGIN, UNKNOWN_HOST, INTERNAL):
         by_status.setdefault(kind.status, []).append(kind)
     responses: dict[str, Any] = {}
     for status, same in sorted(by_status.items()):

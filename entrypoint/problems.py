@@ -18,6 +18,7 @@ from broker.errors import (
     OverloadedError,
     PublishUnknownError,
 )
+from runtime.hosts import ForeignOriginError, UnknownHostError
 from store.errors import StoreError
 from streams.errors import InvalidEventError, TillstreamError
 
@@ -71,6 +72,20 @@ INVALID_QUERY = ProblemType(
 UNAUTHORIZED = ProblemType(
     "unauthorized", 401, "A valid token is needed", "Send `Authorization: Bearer <token>` with a token that is listed."
 )
+UNKNOWN_HOST = ProblemType(
+    "unknown-host",
+    421,
+    "This service does not have that name",
+    "The request is for a name that is not known here, which may be another site's. Use an address or `localhost`, or "
+    "add the name to `TILLSTREAM_HOST_NAMES`. With tokens, every name is answered.",
+)
+FOREIGN_ORIGIN = ProblemType(
+    "foreign-origin",
+    403,
+    "Requests from pages of other sites are refused",
+    "A browser sent this for a page of another site. If tills send from there, list its origin in "
+    "`TILLSTREAM_CORS_ORIGINS`.",
+)
 NOT_FOUND = ProblemType("not-found", 404, "Not found", "There is nothing at this path, or no event of this id.")
 METHOD_NOT_ALLOWED = ProblemType(
     "method-not-allowed", 405, "Method not allowed", "The header `Allow` lists what this path takes."
@@ -91,6 +106,10 @@ UNSUPPORTED_TYPE = ProblemType(
 EXPECTATION_FAILED = ProblemType(
     "expectation-failed", 417, "Expectation failed", "The only expectation that is known here is `100-continue`."
 )
+HEADERS_TOO_LARGE = ProblemType(
+    "headers-too-large", 431, "The headers are too large", "One header, or their number, is beyond the limit."
+)
+PATH_TOO_LONG = ProblemType("path-too-long", 414, "The path is too long", "The request line is beyond the limit.")
 MALFORMED = ProblemType("malformed-request", 400, "Not an HTTP request", "The request line or a header cannot be read.")
 INTERNAL = ProblemType(
     "internal", 500, "An error of ours", "Something went wrong here; the log has it. Trying again is safe."
@@ -128,12 +147,16 @@ PROBLEM_TYPES = (
     INVALID_QUERY,
     MALFORMED,
     UNAUTHORIZED,
+    FOREIGN_ORIGIN,
+    UNKNOWN_HOST,
     NOT_FOUND,
     METHOD_NOT_ALLOWED,
     TIMEOUT,
     TOO_LARGE,
     UNSUPPORTED_TYPE,
     EXPECTATION_FAILED,
+    PATH_TOO_LONG,
+    HEADERS_TOO_LARGE,
     INTERNAL,
     OVERLOADED,
     BROKER_FULL,
@@ -206,20 +229,24 @@ def invalid_events(errors: Sequence[tuple[int, InvalidEventError]], more: bool =
     )
 
 
+#: Errors of other packages and the problems that they are, the special before the general.
+_KINDS: tuple[tuple[type[TillstreamError], ProblemType], ...] = (
+    (UnknownHostError, UNKNOWN_HOST),
+    (ForeignOriginError, FOREIGN_ORIGIN),
+    (OverloadedError, OVERLOADED),
+    (BrokerFullError, BROKER_FULL),
+    (BrokerBlockedError, BROKER_BLOCKED),
+    (PublishUnknownError, BROKER_UNKNOWN),
+    (BrokerError, BROKER_UNAVAILABLE),
+    (StoreError, STORE_UNAVAILABLE),
+)
+
+
 def from_error(error: TillstreamError) -> ProblemError:
     """The problem that one of our own errors means to a client."""
     if isinstance(error, ProblemError):
         return error
-    if isinstance(error, OverloadedError):
-        return ProblemError(OVERLOADED, str(error))
-    if isinstance(error, BrokerFullError):
-        return ProblemError(BROKER_FULL, str(error))
-    if isinstance(error, BrokerBlockedError):
-        return ProblemError(BROKER_BLOCKED, str(error))
-    if isinstance(error, PublishUnknownError):
-        return ProblemError(BROKER_UNKNOWN, str(error))
-    if isinstance(error, BrokerError):
-        return ProblemError(BROKER_UNAVAILABLE, str(error))
-    if isinstance(error, StoreError):
-        return ProblemError(STORE_UNAVAILABLE, str(error))
+    for kind, problem in _KINDS:
+        if isinstance(error, kind):
+            return ProblemError(problem, str(error))
     return ProblemError(INTERNAL, "see the log")

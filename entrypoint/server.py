@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from broker.group_commit import GroupCommit, GroupCommitLimits
 from broker.protocol import Broker
 from entrypoint.app import Entrypoint
+from entrypoint.browsers import Browsers
 from entrypoint.config import Bound, EntrypointConfig
 from entrypoint.connections import ConnectionServer
 from entrypoint.intake import Intake
@@ -21,6 +22,7 @@ from entrypoint.metrics import EntrypointMetrics
 from entrypoint.queries import Queries, TotalsReader
 from entrypoint.tokens import Tokens
 from runtime import Probes, Tasks
+from runtime.hosts import names_of_listener
 from store.protocol import Store
 from streams.base import Stream
 from streams.errors import ConfigurationError
@@ -78,6 +80,9 @@ async def serve(
                 metrics=exposition,
             ),
             tokens=tokens,
+            browsers=Browsers(
+                names_of_listener(config.host, config.host_names) if tokens is None else None, config.cors_origins
+            ),
             metrics=metrics,
         )
         server = ConnectionServer(app, config, on_refused=metrics.refuse_connection)

@@ -1,7 +1,8 @@
 """What a process answers about itself over HTTP: alive, ready, metrics.
 
 Workers and totals serve this on a port of their own (`Probes.serve`), the entrypoint on its one port
-(`Probes.mount`). None of it is protected by tokens: it says nothing about events.
+(`Probes.mount`). None of it is protected by tokens: it says nothing about events. A listener of their own refuses
+requests that pages of other sites may have made.
 """
 
 import asyncio
@@ -10,9 +11,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from runtime.hosts import ForeignOriginError, HostNames, UnknownHostError, names_of_listener
 from streams.errors import ConfigurationError, TillstreamError
 
 log = structlog.get_logger()
@@ -29,12 +32,14 @@ class Probes:
         registry: where the process's metrics are registered.
         check_timeout_s: a check that takes longer has failed; all run side by side.
         metrics: gives the text of /metrics in place of the registry's, such as that of several processes.
+        host_names: names by which a listener of their own may be asked, beside addresses and `localhost`.
     """
 
     checks: Mapping[str, Check] = field(default_factory=dict)
     registry: CollectorRegistry
     check_timeout_s: float = 2.0
     metrics: Callable[[], Awaitable[bytes]] | None = None
+    host_names: tuple[str, ...] = ()
 
     def mount(self, app: web.Application) -> None:
         """Add the three paths to an application."""
@@ -48,7 +53,7 @@ class Probes:
 
         Raises ConfigurationError when the address cannot be listened on.
         """
-        app = web.Application()
+        app = web.Application(middlewares=[_own_requests(names_of_listener(host, self.host_names))])
         self.mount(app)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
@@ -98,3 +103,24 @@ class Probes:
             log.warning("a readiness check failed unexpectedly", error=repr(exc))
             return type(exc).__name__
         return ""
+
+
+def _own_requests(names: HostNames) -> Middleware:
+    """A middleware that refuses requests which a page of another site may have made."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            names.check(request.headers.get(hdrs.HOST), request.headers.get(hdrs.ORIGIN))
+        except UnknownHostError as exc:
+            return _refusal(421, "This service does not have that name", exc)
+        except ForeignOriginError as exc:
+            return _refusal(403, "Requests from pages of other sites are refused", exc)
+        return await handler(request)
+
+    return check
+
+
+def _refusal(status: int, title: str, error: TillstreamError) -> web.Response:
+    document = {"type": "about:blank", "title": title, "status": status, "detail": str(error)}
+    return web.json_response(document, status=status, content_type="application/problem+json")

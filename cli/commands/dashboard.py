@@ -47,7 +47,11 @@ async def _dashboard(settings: Settings, config: DashboardConfig) -> None:
     with stop_event() as stop:
         async with _opened(settings) as store:
             sources = sources_of(store, stream, registry)
-            probes = Probes(checks={"broker": _heard(sources), "store": store.ping}, registry=registry)
+            probes = Probes(
+                checks={"broker": _heard(sources), "store": store.ping},
+                registry=registry,
+                host_names=settings.host_names,
+            )
             # First of all, so that a port that is taken is said at once, and waiting for the broker can be watched.
             async with (
                 probes.serve(settings.probes_host, settings.dashboard_probes_port) as bound,

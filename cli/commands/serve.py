@@ -38,7 +38,7 @@ def _serve(role: Coroutine[Any, Any, None]) -> None:
 _SHARED = ("broker", "store", "timezone")
 
 
-@takes_settings("data", "host", "port", "tokens_file", "broker", "store", *DASHBOARD)
+@takes_settings("data", "host", "port", "tokens_file", "host_names", "cors_origins", "broker", "store", *DASHBOARD)
 def up(
     settings: Settings,
     loaded: Loaded,
@@ -121,7 +121,18 @@ async def _listening(listening: "asyncio.Future[Bound]", entrypoint: "asyncio.Ta
     return listening.result()
 
 
-@takes_settings(*_SHARED, "host", "port", "processes", "tokens_file", "open", "frames_in_flight", "frame_bytes")
+@takes_settings(
+    *_SHARED,
+    "host",
+    "port",
+    "processes",
+    "tokens_file",
+    "host_names",
+    "cors_origins",
+    "open",
+    "frames_in_flight",
+    "frame_bytes",
+)
 def entrypoint(settings: Settings) -> None:
     """Run the HTTP entrypoint on a broker and a store that others share."""
     shared_broker_needed(settings, "entrypoint")
@@ -184,7 +195,8 @@ async def _with_probes(
         async with opened(settings, stop) as parts:
             role = make(parts)
             checks = {"broker": parts.broker.ping, "store": parts.store.ping, name: role.check}
-            async with Probes(checks=checks, registry=parts.registry).serve(settings.probes_host, port) as bound:
+            probes = Probes(checks=checks, registry=parts.registry, host_names=settings.host_names)
+            async with probes.serve(settings.probes_host, port) as bound:
                 log.info("started", role=name, probes_port=bound)
                 await role.run(stop)
     log.info("stopped; what was not finished is safe", role=name)

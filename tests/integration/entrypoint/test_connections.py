@@ -11,7 +11,7 @@ from entrypoint.connections import room_for
 from tests.integration.entrypoint.harness import WAIT, body, entrypoint
 from tests.support import eventually
 
-REQUEST = b"GET /totals HTTP/1.1\r\nHost: x\r\n\r\n"
+REQUEST = b"GET /totals HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 async def test_a_head_that_trickles_in_is_given_up(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ async def test_a_client_that_reads_nothing_of_its_answer_is_given_up(tmp_path: P
     config = EntrypointConfig(unread_timeout_seconds=0.2)
     async with entrypoint(tmp_path, config) as entry:
         reader, writer = await asyncio.open_connection(entry.bound.host, entry.bound.port, limit=1024)
-        writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 2000)  # some 60 MB to read
+        writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000)  # some 60 MB to read
 
         async def gone() -> bool:
             return (await entry.metrics())["tillstream_http_connections"] == 1  # that of this question
@@ -71,7 +71,7 @@ async def test_a_client_that_reads_slowly_gets_its_whole_answer(tmp_path: Path) 
     async with entrypoint(tmp_path, EntrypointConfig(unread_timeout_seconds=0.3)) as entry:
         reader, writer = await asyncio.open_connection(entry.bound.host, entry.bound.port, limit=1024)
         asked = 300
-        writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * asked)
+        writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * asked)
         length = len((await entry.get("/openapi.json")).body)
         begun = asyncio.get_running_loop().time()
         read = 0

@@ -19,12 +19,15 @@ from entrypoint import EntrypointConfig
 from tests.integration.entrypoint.harness import WAIT, Entry, body, entrypoint
 
 #: Behind the end of a request, where only somebody who sees its end elsewhere would find it.
-HIDDEN = b"POST /receipt HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
-    len(body("hidden")),
-    body("hidden"),
+HIDDEN = (
+    b"POST /receipt HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+    % (
+        len(body("hidden")),
+        body("hidden"),
+    )
 )
 GET = "GET /totals HTTP/1.1"
-UPGRADE = b"GET /totals HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+UPGRADE = b"GET /totals HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 #: What damage puts into requests.
 ODD = [
     b"\r\n", b"\n", b"\r", b"\0", b":", b" ", b"\t", b",", b"{", b"0", b"-", b"\xff", b"%00", b"a" * 9000, b"HTTP/1.1",
@@ -35,7 +38,7 @@ STATUS = re.compile(rb"HTTP/[0-9.]{3} ([0-9]{3}) ")
 
 def request(data: bytes, *headers: str, line: str = "POST /receipt HTTP/1.1", length: bool = True) -> bytes:
     """A request with a JSON body."""
-    lines = [line, "Host: x", "Content-Type: application/json", *headers]
+    lines = [line, "Host: localhost", "Content-Type: application/json", *headers]
     if length:
         lines.append(f"Content-Length: {len(data)}")
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + data
@@ -100,8 +103,6 @@ def shapes(one: bytes) -> dict[str, tuple[bytes, list[int], bool]]:
             b"%x\n%b\n0\n\n" % (size, one), "Transfer-Encoding: chunked", length=False
         ),
         "line feed in an extension": in_chunks(one, extension=b";a\nb"),
-        "huge trailer": in_chunks(one, trailer=b"X: " + b"y" * 200_000 + b"\r\n"),
-        "many trailers": in_chunks(one, trailer=b"X: y\r\n" * 50_000),
         "folded header": request(one, "X: a\r\n b"),
         "folded length": request(one, f"Content-Length:\r\n {size}", length=False),
         "bare line feeds": request(one).replace(b"\r\n", b"\n"),
@@ -114,46 +115,48 @@ def shapes(one: bytes) -> dict[str, tuple[bytes, list[int], bool]]:
         "no host": plain(GET),
         "two hosts": plain(GET, "Host: a", "Host: b"),
         "two types": request(one, "Content-Type: text/plain"),
-        "huge header": request(one, "X: " + "a" * 70_000),
-        "endless header": b"GET / HTTP/1.1\r\nX: " + b"a" * 1_000_000,
-        "endless path": b"GET /" + b"a" * 1_000_000,
-        "too many headers": request(one, *(f"X-{number}: a" for number in range(20_000))),
-        "space in the path": plain("GET /receipts/a b HTTP/1.1", "Host: x"),
-        "bytes in the path": plain("GET /receipts/\xff HTTP/1.1", "Host: x"),
-        "no slash": plain("GET receipts HTTP/1.1", "Host: x"),
-        "HTTP/1.2": plain("GET /totals HTTP/1.2", "Host: x"),
-        "HTTP/9.9": plain("GET /totals HTTP/9.9", "Host: x"),
+        "space in the path": plain("GET /receipts/a b HTTP/1.1", "Host: localhost"),
+        "bytes in the path": plain("GET /receipts/\xff HTTP/1.1", "Host: localhost"),
+        "no slash": plain("GET receipts HTTP/1.1", "Host: localhost"),
+        "HTTP/1.2": plain("GET /totals HTTP/1.2", "Host: localhost"),
+        "HTTP/9.9": plain("GET /totals HTTP/9.9", "Host: localhost"),
         "HTTP/2": plain("PRI * HTTP/2.0", "", "SM"),
         "TLS": bytes.fromhex("16030100f5010000f10303") + b"\xab" * 200,
         "NULs": b"\0" * 5000,
         "long method": b"A" * 5000 + b" / HTTP/1.1\r\n\r\n",
-        "unknown method": plain("FOO /receipt HTTP/1.1", "Host: x"),
+        "unknown method": plain("FOO /receipt HTTP/1.1", "Host: localhost"),
     }
     others: dict[str, tuple[bytes, list[int], bool]] = {
+        "huge trailer": (in_chunks(one, trailer=b"X: " + b"y" * 200_000 + b"\r\n"), [431], False),
+        "many trailers": (in_chunks(one, trailer=b"X: y\r\n" * 50_000), [431], False),
+        "huge header": (request(one, "X: " + "a" * 70_000), [431], False),
+        "endless header": (b"GET / HTTP/1.1\r\nX: " + b"a" * 1_000_000, [431], False),
+        "endless path": (b"GET /" + b"a" * 1_000_000, [414], False),
+        "too many headers": (request(one, *(f"X-{number}: a" for number in range(20_000))), [431], False),
         "unknown coding": (in_chunks(one, "gzip, chunked") + HIDDEN, [415], False),
         "length of 63 bits": (request(one, f"Content-Length: {2**63 - 1}", length=False), [413], False),
         "chunk of 63 bits": (in_chunks(one, size="7fffffffffffffff"), [408], False),
         "chunks that end early": (request(b"ff\r\n{", "Transfer-Encoding: chunked", length=False), [408], False),
         "body that is missing": (request(one[:-1], f"Content-Length: {size}", length=False), [408], False),
         "body of a GET that is missing": (request(b"a", "Content-Length: 99", line=GET, length=False), [200], False),
-        "body of a GET": (request(b"hello", line=GET) + plain(GET, "Host: x"), [200, 200], False),
+        "body of a GET": (request(b"hello", line=GET) + plain(GET, "Host: localhost"), [200, 200], False),
         "a request hidden in a body": (request(HIDDEN), [400], False),
         "a body without a length": (request(b"", length=False) + b"\0", [400], False),
-        "no request behind it, in one packet": (request(one) + plain(GET, "Host: x") + b"\0", [400], False),
+        "no request behind it, in one packet": (request(one) + plain(GET, "Host: localhost") + b"\0", [400], False),
         "unreadable chunk size": (in_chunks(one, size="zz"), [400], False),
         "negative chunk": (in_chunks(one, size="-5"), [400], False),
         "encoded twice": (request(one, "Content-Encoding: gzip", "Content-Encoding: gzip"), [400], False),
         "unknown encodings": (request(one, "Content-Encoding: gzip, gzip"), [415], False),
         "odd type": (request(one).replace(b"application/json", b"\xff\xfe"), [415], False),
-        "CONNECT": (plain("CONNECT x:443 HTTP/1.1", "Host: x"), [404], False),
-        "OPTIONS *": (plain("OPTIONS * HTTP/1.1", "Host: x"), [404], False),
-        "TRACE": (plain("TRACE /receipt HTTP/1.1", "Host: x"), [405], False),
-        "upgrade of a GET": (UPGRADE + plain(GET, "Host: x"), [200, 200], False),
-        "dots": (plain("GET /../../etc/passwd HTTP/1.1", "Host: x"), [404], False),
-        "escapes": (plain("GET /receipts/%zz%ff%00%ED%A0%80 HTTP/1.1", "Host: x"), [404], False),
-        "escapes in the query": (plain("GET /receipts?store=%ED%A0%80%00 HTTP/1.1", "Host: x"), [200], False),
-        "digits of others": (plain("GET /totals/%D9%A2026-01-01 HTTP/1.1", "Host: x"), [400], False),
-        "many ampersands": (plain(f"GET /receipts?{'&' * 7000} HTTP/1.1", "Host: x"), [200], False),
+        "CONNECT": (plain("CONNECT x:443 HTTP/1.1", "Host: localhost"), [404], False),
+        "OPTIONS *": (plain("OPTIONS * HTTP/1.1", "Host: localhost"), [404], False),
+        "TRACE": (plain("TRACE /receipt HTTP/1.1", "Host: localhost"), [405], False),
+        "upgrade of a GET": (UPGRADE + plain(GET, "Host: localhost"), [200, 200], False),
+        "dots": (plain("GET /../../etc/passwd HTTP/1.1", "Host: localhost"), [404], False),
+        "escapes": (plain("GET /receipts/%zz%ff%00%ED%A0%80 HTTP/1.1", "Host: localhost"), [404], False),
+        "escapes in the query": (plain("GET /receipts?store=%ED%A0%80%00 HTTP/1.1", "Host: localhost"), [200], False),
+        "digits of others": (plain("GET /totals/%D9%A2026-01-01 HTTP/1.1", "Host: localhost"), [400], False),
+        "many ampersands": (plain(f"GET /receipts?{'&' * 7000} HTTP/1.1", "Host: localhost"), [200], False),
         "HTTP/1.0 with chunks": (in_chunks(one).replace(b"HTTP/1.1", b"HTTP/1.0"), [202], True),
     }  # fmt: skip
     return {
@@ -232,14 +235,14 @@ async def test_damaged_requests_are_refused_or_read(entry: Entry, seed: int) -> 
     """Whatever comes over a connection, it is answered with an answer that is known, or closed; others go on."""
     chance = random.Random(seed)
     good = [request(body(1)), in_chunks(body(2)), request(b"[%b]" % body(3), "Content-Encoding: identity"),
-            plain(GET, "Host: x"), plain("GET /receipts?limit=1&day=2026-11-18 HTTP/1.1", "Host: x")]  # fmt: skip
+            plain(GET, "Host: localhost"), plain("GET /receipts?limit=1 HTTP/1.1", "Host: localhost")]  # fmt: skip
     sent = [damaged(chance, good) for _ in range(300)]
     limit = asyncio.Semaphore(100)
 
     async def send(data: bytes) -> None:
         async with limit:
             statuses, raw = await answers(entry, data, 0.5)
-        known = {100, 200, 202, 307, 400, 404, 405, 408, 413, 415, 417}
+        known = {100, 200, 202, 307, 400, 403, 404, 405, 408, 413, 414, 415, 417, 421, 431}
         assert known.issuperset(statuses), (data, raw[:500])
 
     async with asyncio.timeout(6 * WAIT):

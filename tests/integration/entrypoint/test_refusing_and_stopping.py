@@ -81,7 +81,9 @@ async def test_too_many_large_bodies_at_once_are_refused(tmp_path: Path) -> None
     config = EntrypointConfig(body_max_bytes=1_000_000, receiving_max_bytes=1_000_000)
     async with entrypoint(tmp_path, config) as entry:
         _, writer = await asyncio.open_connection(entry.bound.host, entry.bound.port)
-        head = "POST /receipt HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900000\r\n\r\n{"
+        head = (
+            "POST /receipt HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nContent-Length: 900000\r\n\r\n{"
+        )
         writer.write(head.encode())
         large = body(1, more="x" * 800_000)
 
@@ -188,7 +190,7 @@ async def test_it_listens_on_sockets_that_it_is_given(tmp_path: Path) -> None:
 
 async def test_unknown_paths_and_wrong_methods_are_problems(entry: Entry) -> None:
     """404 for what is not there, 405 with Allow for what is there but not so; HEAD goes wherever GET does."""
-    for path in ("/nothing", "/receipts/", "/receipts/a/b", "/totals/2026-11-18/x", "//receipts", "/receipt/1"):
+    for path in ("/nothing", "/receipts//", "/receipts/a/b", "/totals/2026-11-18/x", "//receipts", "/receipt/1"):
         (await entry.get(path)).problem(404, "not-found")
     for method, path, allowed in (
         ("GET", "/receipt", "POST"),
@@ -208,16 +210,22 @@ async def test_unknown_paths_and_wrong_methods_are_problems(entry: Entry) -> Non
 
 
 async def test_what_is_not_http_is_a_problem_too(entry: Entry) -> None:
-    """A request line or header that cannot be read: 400 in the same form, and the connection is closed."""
-    for rubbish in (b"rubbish\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a: " + b"x" * 20_000 + b"\r\n\r\n"):
+    """A request line or header that cannot be read: a 4xx in the same form, and the connection is closed."""
+    get = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+    for rubbish, status, slug in (
+        (b"rubbish\r\n\r\n", 400, "malformed-request"),
+        (get + b"a: " + b"x" * 20_000 + b"\r\n\r\n", 431, "headers-too-large"),
+        (get + b"a: b\r\n" * 2_000 + b"\r\n", 431, "headers-too-large"),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414, "path-too-long"),
+    ):
         reader, writer = await asyncio.open_connection(entry.bound.host, entry.bound.port)
         writer.write(rubbish)
         async with asyncio.timeout(WAIT):
             answer = await reader.read()
         assert answer.startswith(b"HTTP/1.")
-        assert b" 400 " in answer[:15]
+        assert f" {status} ".encode() in answer[:15]
         assert b"application/problem+json" in answer
-        assert b"/docs#problem-malformed-request" in answer
+        assert f"/docs#problem-{slug}".encode() in answer
         writer.close()
 
 

@@ -14,7 +14,7 @@ from entrypoint import EntrypointConfig
 from tests.integration.entrypoint.harness import JSON, LINES, WAIT, Entry, body, entrypoint, lines, receipt
 from tests.support import eventually
 
-HEAD = "POST /receipt HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = "POST /receipt HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ async def test_every_form_is_taken(
 async def test_a_body_without_content_type_is_told_by_its_bytes(entry: Entry, data: bytes, numbers: list[int]) -> None:
     """Nothing said: JSON object, array, lines and gzip are recognised."""
     reader, writer = await asyncio.open_connection(entry.bound.host, entry.bound.port)
-    writer.write(b"POST /receipt HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(data), data))
+    writer.write(b"POST /receipt HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(data), data))
     async with asyncio.timeout(WAIT):
         assert (await reader.readline()).startswith(b"HTTP/1.1 202 ")
     writer.close()
@@ -236,7 +236,7 @@ async def test_a_slow_body_is_given_up(tmp_path: Path) -> None:
     async with entrypoint(tmp_path, EntrypointConfig(body_timeout_seconds=0.2)) as entry:
         reader, writer = await asyncio.open_connection(entry.bound.host, entry.bound.port)
         writer.write(
-            b"POST /receipt HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n{"
+            b"POST /receipt HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n{"
         )
         async with asyncio.timeout(WAIT):
             head = await reader.readuntil(b"\r\n\r\n")
@@ -249,7 +249,7 @@ async def test_slow_headers_are_given_up(tmp_path: Path) -> None:
     """A connection whose request does not get beyond its headers in time is closed."""
     async with entrypoint(tmp_path, EntrypointConfig(idle_timeout_seconds=0.2)) as entry:
         reader, writer = await asyncio.open_connection(entry.bound.host, entry.bound.port)
-        writer.write(b"POST /receipt HTTP/1.1\r\nHost: x\r\n")
+        writer.write(b"POST /receipt HTTP/1.1\r\nHost: localhost\r\n")
         async with asyncio.timeout(WAIT):
             assert await reader.read() == b""
         writer.close()
@@ -277,7 +277,7 @@ async def test_http_1_0_and_closing_clients_are_answered(entry: Entry) -> None:
     for version, more in (("1.0", ""), ("1.1", "Connection: close\r\n")):
         reader, writer = await asyncio.open_connection(entry.bound.host, entry.bound.port)
         writer.write(
-            f"POST /receipt HTTP/{version}\r\nHost: x\r\n{more}Content-Type: application/json\r\n"
+            f"POST /receipt HTTP/{version}\r\nHost: localhost\r\n{more}Content-Type: application/json\r\n"
             f"Content-Length: {len(data)}\r\n\r\n".encode()
             + data
         )

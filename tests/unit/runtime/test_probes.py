@@ -116,3 +116,20 @@ async def test_a_taken_port_is_a_configuration_error() -> None:
         with pytest.raises(ConfigurationError, match=f"cannot listen on 127.0.0.1:{port}"):
             async with probes.serve("127.0.0.1", port):
                 pass
+
+
+async def test_requests_of_other_sites_are_refused() -> None:
+    """By another name, or for a page of another site: a problem document; by a configured name all is answered."""
+    probes = Probes(registry=prometheus_client.CollectorRegistry(), host_names=("worker.example",))
+    async with probes.serve("127.0.0.1", 0) as port, aiohttp.ClientSession() as session:
+        for path in ("healthz", "readyz", "metrics", "nothing"):
+            for headers, status in (
+                ({"Host": "evil.example"}, 421),
+                ({"Origin": "https://evil.example"}, 403),
+                ({"Origin": "null"}, 403),
+            ):
+                async with session.get(f"http://127.0.0.1:{port}/{path}", headers=headers) as answer:
+                    assert answer.status == status
+                    assert answer.content_type == "application/problem+json"
+        async with session.get(f"http://127.0.0.1:{port}/readyz", headers={"Host": "worker.example:3001"}) as answer:
+            assert answer.status == 200
