@@ -75,8 +75,12 @@ class StoppedError(TillstreamError):
 
 
 @asynccontextmanager
-async def opened(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Parts]:
+async def opened(settings: Settings, stop: asyncio.Event, *, prepare: bool = True) -> AsyncIterator[Parts]:
     """Open broker and store, wait until both answer, and close them at the end, broker first.
+
+    Arguments:
+        prepare: wait for the store and make its indexes. Without it, a server that does not answer is no reason not to
+            begin: each call connects, or fails, for itself. A file has to be there in any case.
 
     Raises BrokerError or StoreError when they do not answer within START_PATIENCE_S, StoppedError when `stop` is set
     before.
@@ -88,7 +92,8 @@ async def opened(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Parts
     store = await stores.connect(settings.store, [stream])
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
-        await _unless(stop, _until_it_answers(lambda: store.prepare(stream.name, stream.key_names)))
+        if prepare:
+            await _unless(stop, _until_it_answers(lambda: store.prepare(stream.name, stream.key_names)))
         broker, topology = await stack.enter_async_context(broker_opened(settings, stop))
         yield Parts(
             settings=settings,

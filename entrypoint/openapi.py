@@ -396,6 +396,16 @@ def _paths() -> dict[str, Any]:
         _query("limit", "Items on a page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
     ]
     status = _object({"status": {"type": "string"}})
+    ready = _object(
+        {
+            "status": {"type": "string", "enum": ["ready", "not ready"]},
+            "takesReceipts": {"type": "boolean", "description": "The broker answers."},
+            "answersQueries": {"type": "boolean", "description": "The store answers."},
+            "checks": {"type": "array", "items": {"type": "string"}},
+            "failing": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+        ("checks", "failing"),
+    )
     return {
         "/receipts": {
             "post": _post("sendReceipts"),
@@ -468,8 +478,8 @@ def _paths() -> dict[str, Any]:
             "get": _get(
                 "isReady",
                 "Operating",
-                "Ready: broker and store really answer",
-                {"200": _answer("Ready.", status), "503": _answer("Not ready, with what is not.", status)},
+                "Ready: it takes receipts",
+                {"200": _answer("It takes receipts.", ready), "503": _answer("It does not, and why.", ready)},
             )
         },
         "/metrics": {

@@ -54,7 +54,8 @@ async def serve(
         totals_reader: gives the totals of a business day, of the current one for None.
         registry: metrics are registered there, and all that is on it is shown; a new one when None.
         sockets: bound sockets to listen on in place of the configuration's host and port; closed at the end.
-        checks: what else of this process has to work for it to be ready, besides broker and store.
+        store: need not answer yet, or always: until it does, queries are answered 503.
+        checks: what else of this process has to work for it to be ready, besides the broker.
         on_ready: called once, when it listens.
 
     Raises ConfigurationError before it listens: the port is taken, or it would be open to all without being told so.
@@ -76,6 +77,8 @@ async def serve(
             queries=Queries(store=store, stream=stream, totals_reader=totals_reader),
             probes=Probes(
                 checks={"broker": broker.ping, "store": store.ping, **(checks or {})},
+                optional=frozenset({"store"}),
+                abilities={"takesReceipts": frozenset({"broker"}), "answersQueries": frozenset({"store"})},
                 registry=CollectorRegistry(),
                 metrics=exposition,
             ),

@@ -29,6 +29,9 @@ class Probes:
 
     Attributes:
         checks: name → coroutine function that returns when the thing works, and raises when it does not.
+        optional: names of checks whose failure leaves the process ready.
+        abilities: member of /readyz → names of the checks that this ability needs, such as
+            `answersQueries` → `store`: it says what the process can do right now.
         registry: where the process's metrics are registered.
         check_timeout_s: a check that takes longer has failed; all run side by side.
         metrics: gives the text of /metrics in place of the registry's, such as that of several processes.
@@ -36,6 +39,8 @@ class Probes:
     """
 
     checks: Mapping[str, Check] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
+    abilities: Mapping[str, frozenset[str]] = field(default_factory=dict)
     registry: CollectorRegistry
     check_timeout_s: float = 2.0
     metrics: Callable[[], Awaitable[bytes]] | None = None
@@ -80,11 +85,16 @@ class Probes:
         return web.json_response({"status": "alive"})
 
     async def readyz(self, request: web.Request) -> web.Response:
-        """Ready, or 503 with what is not."""
+        """Ready, or 503; with the failing checks and the abilities."""
         failing = await self.failing()
+        ready = self.optional.issuperset(failing)
+        answer: dict[str, object] = {"status": "ready" if ready else "not ready"}
+        answer |= {ability: needs.isdisjoint(failing) for ability, needs in self.abilities.items()}
+        if ready:
+            answer["checks"] = sorted(self.checks)
         if failing:
-            return web.json_response({"status": "not ready", "failing": failing}, status=503)
-        return web.json_response({"status": "ready", "checks": sorted(self.checks)})
+            answer["failing"] = failing
+        return web.json_response(answer, status=200 if ready else 503)
 
     async def metricsz(self, request: web.Request) -> web.Response:
         """The metrics in Prometheus's text form."""

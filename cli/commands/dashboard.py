@@ -49,6 +49,8 @@ async def _dashboard(settings: Settings, config: DashboardConfig) -> None:
             sources = sources_of(store, stream, registry)
             probes = Probes(
                 checks={"broker": _heard(sources), "store": store.ping},
+                optional=frozenset({"store"}),
+                abilities={"showsToday": frozenset({"broker"}), "answersQueries": frozenset({"store"})},
                 registry=registry,
                 host_names=settings.host_names,
             )

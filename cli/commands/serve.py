@@ -165,7 +165,8 @@ def _entrypoint_process(settings: Settings, config: EntrypointConfig, on_ready: 
 async def _serve_entrypoint(
     settings: Settings, config: EntrypointConfig, stop: asyncio.Event, on_ready: Callable[[Bound], None]
 ) -> None:
-    async with opened(settings, stop) as parts:
+    # Receipts need no store, and whoever stores them prepares it: it may come up later than this process.
+    async with opened(settings, stop, prepare=False) as parts:
         await run_entrypoint(parts, config, stop, on_ready=on_ready)
 
 

@@ -188,8 +188,17 @@ async def test_a_store_that_cannot_be_read_is_503(entry: Entry) -> None:
 
 
 async def test_readiness_asks_broker_and_store(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ready only while both answer; alive in any case."""
-    assert (await entry.get("/readyz")).status == 200
+    """Ready while the broker answers; whether queries are answered is said beside; alive in any case."""
+    answer = await entry.get("/readyz")
+    assert (answer.status, answer.json["takesReceipts"], answer.json["answersQueries"]) == (200, True, True)
+    await entry.store.inner.close()
+    answer = await entry.get("/readyz")
+    assert (answer.status, answer.json["takesReceipts"], answer.json["answersQueries"]) == (200, True, False)
+    assert set(answer.json["failing"]) == {"store"}
+    assert (await entry.post(body(1))).status == 202
+    queries = await entry.get("/receipts")
+    queries.problem(503, "store-unavailable")
+    assert int(queries.headers["Retry-After"]) >= 1
 
     async def gone() -> None:
         raise BrokerUnavailableError("gone")
@@ -197,7 +206,7 @@ async def test_readiness_asks_broker_and_store(entry: Entry, monkeypatch: pytest
     monkeypatch.setattr(entry.gate.inner, "_check_open", lambda: (_ for _ in ()).throw(BrokerUnavailableError("gone")))
     answer = await entry.get("/readyz")
     assert answer.status == 503
-    assert answer.json["failing"] == {"broker": "gone"}
+    assert (answer.json["failing"]["broker"], answer.json["takesReceipts"]) == ("gone", False)
     assert (await entry.get("/healthz")).status == 200
 
 

@@ -133,3 +133,24 @@ async def test_requests_of_other_sites_are_refused() -> None:
                     assert answer.content_type == "application/problem+json"
         async with session.get(f"http://127.0.0.1:{port}/readyz", headers={"Host": "worker.example:3001"}) as answer:
             assert answer.status == 200
+
+
+async def test_an_optional_check_that_fails_takes_an_ability_away_and_leaves_the_process_ready() -> None:
+    """What it can do and what not is said, with the failing check; a check that is not optional decides."""
+    for store, broker, expected in (
+        (works, works, (200, "ready", True, True)),
+        (refuses, works, (200, "ready", True, False)),
+        (works, refuses, (503, "not ready", False, True)),
+    ):
+        probes = Probes(
+            checks={"store": store, "broker": broker},
+            optional=frozenset({"store"}),
+            abilities={"takes": frozenset({"broker"}), "answers": frozenset({"store"})},
+            registry=prometheus_client.CollectorRegistry(),
+        )
+        async with probes.serve("127.0.0.1", 0) as port, aiohttp.ClientSession() as session:
+            async with session.get(f"http://127.0.0.1:{port}/readyz") as answer:
+                body = await answer.json()
+                assert (answer.status, body["status"], body["takes"], body["answers"]) == expected
+                failing = {name for name, check in (("store", store), ("broker", broker)) if check is refuses}
+                assert set(body.get("failing", ())) == failing
