@@ -6,7 +6,7 @@ it comes from.
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -47,15 +47,23 @@ class Invocation:
     loaded: Loaded | None = None
 
 
-def takes_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def takes_settings(
+    *names: str, uses_store: bool | None = None, required: Collection[str] = ()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a function with a first parameter `settings: Settings` a command that has flags for these settings.
 
     The function is called with all settings, those without a flag included, after logging is set up. A parameter
     `loaded: Loaded` gets where they come from, too; `invocation: Invocation` what the process was started with.
+
+    Arguments:
+        uses_store: whether the store is opened, so that it has to be set beside a shared broker; None if it has a flag.
+        required: settings whose defaults the command refuses: its help does not name them.
+
     Raises (when called) ConfigurationError for a bad value; (when applied) KeyError for a name that is no setting.
     """
     table = {row.name: row for row in SETTINGS}
     rows = [table[name] for name in dict.fromkeys((*names, *COMMON))]
+    checks_store = "store" in names if uses_store is None else uses_store
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         own = inspect.signature(function, eval_str=True)
@@ -65,6 +73,8 @@ def takes_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
         def command(ctx: typer.Context, **arguments: Any) -> Any:
             flags = {row.name: _text(arguments.pop(_parameter(row))) for row in rows}
             loaded = load(ctx, flags)
+            if checks_store:
+                loaded.check_store()
             if wants_loaded:
                 arguments["loaded"] = loaded
             if wants_invocation:
@@ -79,7 +89,10 @@ def takes_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
         ]
         parameters += [
             inspect.Parameter(
-                _parameter(row), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(row)
+                _parameter(row),
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=_annotation(row, required=row.name in required),
             )
             for row in rows
         ]
@@ -114,9 +127,9 @@ def _parameter(row: Setting) -> str:
     return f"setting_{row.name}"
 
 
-def _annotation(row: Setting) -> Any:
+def _annotation(row: Setting, *, required: bool) -> Any:
     default = row.default.replace("{data}", "<data>") or "none"
-    about = f"{row.doc} ({row.variable}; default {default})"
+    about = f"{row.doc} ({row.variable}; {'required' if required else f'default {default}'})"
     if row.kind == "yes or no":
         return Annotated[bool | None, typer.Option(f"{row.flag}/--no-{row.flag[2:]}", help=about, show_default=False)]
     return Annotated[

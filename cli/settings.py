@@ -20,6 +20,10 @@ PREFIX = "TILLSTREAM_"
 TEST_PREFIX = "TILLSTREAM_TEST_"
 #: Behind a secret's variable: the value is in the file of that name.
 FILE_SUFFIX = "_FILE"
+STORE_NOT_SET = (
+    "TILLSTREAM_STORE is not set: with a broker that processes share, the store has to be shared, too: "
+    "mongodb://HOST:PORT/DATABASE (or --store sqlite:PATH if all of them run on this machine)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +92,8 @@ class Settings:
         "address",
         values.url("sqlite", "mongodb", "mongodb+srv"),
         "sqlite:{data}/store.db",
-        "The store: mongodb://user:password@host:port/database, or sqlite:PATH for the embedded one.",
+        "The store: mongodb://user:password@host:port/database, or sqlite:PATH for the embedded one. "
+        "With an AMQP broker it has no default.",
         secret=True,
     )
     timezone: ZoneInfo = _row(
@@ -244,6 +249,15 @@ class Loaded:
     settings: Settings
     origins: Mapping[str, str]
     warnings: tuple[str, ...] = ()
+
+    def check_store(self) -> None:
+        """Refuse the default store beside a broker that processes share: each process would have a store of its own.
+
+        Receipts that a process takes from the shared queue into a file of its own are missing in the totals.
+        Raises ConfigurationError.
+        """
+        if self.origins["store"] == "default" and not self.settings.broker.startswith("sqlite:"):
+            raise ConfigurationError(STORE_NOT_SET)
 
 
 def read_settings(environ: Mapping[str, str], flags: Mapping[str, str | None] | None = None) -> Loaded:

@@ -44,6 +44,7 @@ class _Composed:
         try:
             loaded = read_settings(os.environ)
             shared_broker_needed(loaded.settings, "topology")
+            loaded.check_store()
         except ConfigurationError as exc:
             self.refuse(exc)  # type: ignore[attr-defined]  # a component's
         self.settings = loaded.settings

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from cli.options import takes_settings
 from cli.settings import SETTINGS, Loaded, Settings
+from streams.errors import ConfigurationError
 
 LIBRARIES = ("aiohttp", "uvloop", "aio-pika", "motor", "pymongo", "msgspec", "panel", "bokeh")
 
@@ -21,7 +22,7 @@ LIBRARIES = ("aiohttp", "uvloop", "aio-pika", "motor", "pymongo", "msgspec", "pa
 WIDE = 10_000
 
 
-@takes_settings(*(row.name for row in SETTINGS))
+@takes_settings(*(row.name for row in SETTINGS), uses_store=False)
 def config(
     settings: Settings,
     loaded: Loaded,
@@ -29,8 +30,10 @@ def config(
 ) -> None:
     """Show every setting's effective value and where it comes from; passwords are masked.
 
-    Takes all flags, so that a command line can be tried out before it is used.
+    Takes all flags, so that a command line can be tried out before it is used. Settings that every command
+    with a store would refuse are warned about.
     """
+    _warn(loaded)
     rows = [(row, row.shown(getattr(settings, row.name)), loaded.origins[row.name]) for row in SETTINGS]
     if as_json:
         content = {
@@ -49,6 +52,14 @@ def config(
     if not console.is_terminal:
         console.width = WIDE
     console.print(table)
+
+
+def _warn(loaded: Loaded) -> None:
+    """Say on stderr what the commands that open the store would refuse."""
+    try:
+        loaded.check_store()
+    except ConfigurationError as exc:
+        typer.echo(f"warning: {exc}", err=True)
 
 
 def version() -> None:

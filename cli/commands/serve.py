@@ -36,6 +36,8 @@ def _serve(role: Coroutine[Any, Any, None]) -> None:
 
 
 _SHARED = ("broker", "store", "timezone")
+#: A role alone works with a broker that processes share, and refuses the embedded default.
+_REQUIRED = ("broker", "store")
 
 
 @takes_settings("data", "host", "port", "tokens_file", "host_names", "cors_origins", "broker", "store", *DASHBOARD)
@@ -132,6 +134,7 @@ async def _listening(listening: "asyncio.Future[Bound]", entrypoint: "asyncio.Ta
     "open",
     "frames_in_flight",
     "frame_bytes",
+    required=_REQUIRED,
 )
 def entrypoint(settings: Settings) -> None:
     """Run the HTTP entrypoint on a broker and a store that others share."""
@@ -174,14 +177,18 @@ def _say_where(bound: Bound) -> None:
     log.info("receipts go to", url=f"{bound.url}/receipt")
 
 
-@takes_settings(*_SHARED, "probes_host", "worker_probes_port", "prefetch", "flush_events", "flush_wait_ms")
+@takes_settings(
+    *_SHARED, "probes_host", "worker_probes_port", "prefetch", "flush_events", "flush_wait_ms", required=_REQUIRED
+)
 def worker(settings: Settings) -> None:
     """Run one worker: it stores receipts and counts them. Run as many as you like, anywhere."""
     shared_broker_needed(settings, "worker")
     _serve(_with_probes(settings, "worker", settings.worker_probes_port, worker_of))
 
 
-@takes_settings(*_SHARED, "probes_host", "totals_probes_port", "sync_s", "checkpoint_s", "keep_tallies_days")
+@takes_settings(
+    *_SHARED, "probes_host", "totals_probes_port", "sync_s", "checkpoint_s", "keep_tallies_days", required=_REQUIRED
+)
 def totals(settings: Settings) -> None:
     """Run the totals: one process is active, further ones stand by."""
     shared_broker_needed(settings, "totals")

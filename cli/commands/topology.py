@@ -65,7 +65,7 @@ def jar(
 
 
 @app.command("submit")
-@takes_settings("storm_nimbus", *_SHAPE)
+@takes_settings("storm_nimbus", *_SHAPE, uses_store=True)
 def submit(
     settings: Settings,
     name: _Name = "tillstream",

@@ -93,7 +93,8 @@ def jars() -> None:
 def local(jars: None, tmp_path: Path, rabbit: Rabbit) -> Iterator[Local]:
     """The whole engine, at a broker of its own."""
     vhost = rabbit.vhost()
-    running = Local(tmp_path / "storm", TILLSTREAM_BROKER=vhost)
+    store = f"sqlite:{tmp_path}/storm/data/store.db"
+    running = Local(tmp_path / "storm", TILLSTREAM_BROKER=vhost, TILLSTREAM_STORE=store)
     yield running
     if running.process.poll() is None:
         running.process.kill()

@@ -205,6 +205,44 @@ def test_config_as_json_is_for_programs() -> None:
     assert shown["open"] == {"value": "true", "origin": "--open", "variable": "TILLSTREAM_OPEN"}
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["up"], ["entrypoint"], ["worker"], ["totals"], ["dashboard"], ["audit"], ["audit", "--repair"]),
+        *(["rejected", "list"], ["rejected", "show", "x"], ["rejected", "replay"], ["rejected", "discard"]),
+        *(["topology", "submit"], ["topology", "local", "--open"]),
+    ],
+    ids=" ".join,
+)
+def test_a_shared_broker_without_a_store_is_refused(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A store of its own would take receipts out of the system: one line, status 2, and nothing is made."""
+    monkeypatch.chdir(tmp_path)
+    assert run(*command, TILLSTREAM_BROKER="amqp://u:hunter2@127.0.0.1:1/") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: TILLSTREAM_STORE is not set: ")
+    assert error.count("\n") == 1
+    assert "hunter2" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_config_warns_of_a_shared_broker_without_a_store() -> None:
+    """It shows the settings all the same: that is how the mistake is found."""
+    done = tillstream("config", TILLSTREAM_BROKER="amqp://u:hunter2@127.0.0.1:1/")
+    assert done.returncode == 0
+    assert done.stderr.startswith("warning: TILLSTREAM_STORE is not set: ")
+
+
+@pytest.mark.parametrize("command", ["worker", "totals", "entrypoint"])
+def test_help_names_no_default_that_is_refused(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A role alone needs a broker and a store that are shared: its help calls both required."""
+    assert run(command, "--help") == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "sqlite:<data>" not in output
+    assert "TILLSTREAM_STORE; required" in output
+
+
 def test_an_unknown_variable_is_warned_about() -> None:
     """On stderr, and the command goes on."""
     done = tillstream("config", TILLSTREAM_PROT="1")
