@@ -1,12 +1,14 @@
 """The engine room: what both engines, the entrypoint's queries and the audit share. It knows broker and store.
 
-- `engine.worker`: takes frames as they are delivered, flushes them, acknowledges them; scale it
+- `engine.worker`: takes frames as they are delivered, flushes them, acknowledges them; scale it. `engine.doubtful`: the
+  frames whose flush failed; `engine.holding`: the frames that are not for this process
 - `engine.keeper`: merges and publishes the totals; one is active
 - `engine.queue_watch`: how the broker's queues are doing
 - `engine.metrics`: what both tell Prometheus
 
 - `engine.prepare`: reading a frame before anything is written
 - `engine.flush`: claims, ledger entries, partials; `engine.contents`: repetition or conflict, across releases
+- `engine.rejecting`: keeping what cannot be counted; `engine.announcing`: saying what the store holds
 - `engine.partials`: partials on the wire
 - `engine.totals`: merging the ledger, checkpoints
 - `engine.queries`: totals as of a request
@@ -17,9 +19,11 @@
 """
 
 from engine.activity import Activity, WorkerShare
+from engine.announcing import Announcer
 from engine.audit import AuditReport, audit
 from engine.dead_letters import DeadLetter, dead_letters, discard_dead_letter, replay_dead_letter
-from engine.flush import Announcer, Flushed, Flusher
+from engine.flush import Flushed, Flusher
+from engine.holding import STORE_HEADER, Identity, reason_to_hold
 from engine.keeper import TotalsConfig, TotalsKeeper
 from engine.messages import EngineState, View, messages
 from engine.metrics import TotalsMetrics, WorkerMetrics
@@ -30,10 +34,11 @@ from engine.queries import read_day, read_totals
 from engine.recent import DelayWindow, RecentDelays
 from engine.repair import NotRepairableError, Repaired, repair, unrest
 from engine.totals import REMEMBERED_SECONDS, Merged, Totals
-from engine.worker import Source, Worker, WorkerConfig, newer_release_needed
+from engine.worker import Source, Worker, WorkerConfig
 
 __all__ = [
     "REMEMBERED_SECONDS",
+    "STORE_HEADER",
     "Activity",
     "Announcer",
     "AuditReport",
@@ -42,6 +47,7 @@ __all__ = [
     "EngineState",
     "Flushed",
     "Flusher",
+    "Identity",
     "Merged",
     "NotRepairableError",
     "NotReplayedError",
@@ -66,12 +72,12 @@ __all__ = [
     "discard",
     "discard_dead_letter",
     "messages",
-    "newer_release_needed",
     "partial_message",
     "prepare",
     "read_day",
     "read_partial",
     "read_totals",
+    "reason_to_hold",
     "repair",
     "replay",
     "replay_dead_letter",

@@ -9,17 +9,15 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import structlog
 
 from analytics.tally import Tally
-from broker.errors import BrokerError
-from broker.exchanges import REJECTED
-from broker.protocol import Message
+from engine.announcing import Announcer, announce
 from engine.contents import owners_now
 from engine.partials import Partial, partial_message, worker_name
 from engine.prepare import PreparedFrame, rejected
+from engine.rejecting import keep_rejected
 from store.errors import StoreError
 from store.protocol import LedgerEntry, Owner, Rejected, Store
 from streams.base import Event, Stream
@@ -61,13 +59,6 @@ class _Sorted:
     owned: list[list[Event]] = field(default_factory=list)
     conflicts: list[Rejected] = field(default_factory=list)
     duplicates: int = 0
-
-
-class Announcer(Protocol):
-    """What of a broker the flush needs."""
-
-    async def announce(self, message: Message) -> None:
-        """Say something that the store holds already. Raises BrokerError when nobody can hear it."""
 
 
 class Flusher:
@@ -191,19 +182,10 @@ class Flusher:
         return tally
 
     async def _reject(self, items: Sequence[Rejected]) -> None:
-        """Keep what cannot count, then say so; the collection is the truth, its announcement is not."""
+        """Keep events that cannot count, then announce them."""
         if not items:
             return
-        await self._store.reject(items)
-        for item in items:
-            message = Message(
-                exchange=REJECTED.name,
-                routing_key=f"{item.stream}.{item.reason}",
-                body=item.body,
-                headers={"reason": item.detail, "first_seen": f"{item.first_seen:.3f}", "source": item.source},
-                message_id=item.id,
-            )
-            await self._say(message)
+        await keep_rejected(self._store, self._broker, items)
         first = items[0]
         frames = sorted({item.source for item in items})
         log.warning("events rejected", events=len(items), reason=first.reason, detail=first.detail, frames=frames)
@@ -253,14 +235,7 @@ class Flusher:
             tally=tallies[0] if len(tallies) == 1 else Tally.sum(tallies),
             worker=worker_name(),
         )
-        await self._say(partial_message(self._stream.name, partial))
-
-    async def _say(self, message: Message) -> None:
-        """Announce what is safe in the store already: unheard, it is read from there."""
-        try:
-            await self._broker.announce(message)
-        except BrokerError as exc:
-            log.info("not announced, the store has it", exchange=message.exchange, error=str(exc))
+        await announce(self._broker, partial_message(self._stream.name, partial))
 
 
 def _flags(tally: Tally) -> int:

@@ -24,6 +24,11 @@ class WorkerMetrics:
             "tillstream_worker_flush_seconds", "Time of a successful flush.", buckets=_SECONDS, registry=registry
         )
         self._failures = Counter("tillstream_worker_flush_failures_total", "Flushes that failed.", registry=registry)
+        self._put_aside = Counter(
+            "tillstream_worker_poison_frames_total",
+            "Frames that the store refuses for good, kept in `rejected` as poison.",
+            registry=registry,
+        )
 
     def flushed(self, flushed: Flushed, seconds: float) -> None:
         """Count a successful flush."""
@@ -36,6 +41,10 @@ class WorkerMetrics:
     def flush_failed(self) -> None:
         """Count a flush that will be tried again."""
         self._failures.inc()
+
+    def put_aside(self) -> None:
+        """Count a frame that was kept as poison."""
+        self._put_aside.inc()
 
 
 class TotalsMetrics:

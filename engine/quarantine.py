@@ -61,7 +61,8 @@ async def obstacle(store: Store, stream: Stream, item: Rejected) -> str | None:
     """Why an item would be rejected again if it were replayed now, as far as this release can tell; None if nothing
     is in the way. Raises StoreError."""
     if item.reason == "poison":
-        return None
+        counted = await store.entry(stream.name, item.source) is not None
+        return "its frame was counted since: discard it" if counted else None
     try:
         event = stream.parse(item.body)
     except InvalidEventError as exc:

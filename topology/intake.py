@@ -19,7 +19,7 @@ from broker.errors import BrokerError
 from broker.exchanges import Queue
 from broker.frames import frame_id
 from broker.protocol import Broker, Consumer, Delivery
-from engine import newer_release_needed
+from engine import reason_to_hold
 from runtime import Backoff, Tasks
 from topology.hosting import RETRY
 
@@ -205,7 +205,7 @@ class Intake:
         async for delivery in consumer:
             tuple_id = f"{self._incarnation}-{next(self._numbers)}"
             self._held[tuple_id] = _Held(delivery, consumer, self._clock())
-            newer = newer_release_needed(delivery.headers)
+            newer = reason_to_hold(delivery.headers)
             if newer is not None:
                 # Held, not handed back: the broker would give it to us again at once, and again.
                 log.error("stopped consuming", reason=newer)
@@ -219,7 +219,7 @@ class Intake:
             unsent = {tuple_id for tuple_id, _ in self._ready}
             self._ready.clear()
         for tuple_id, held in list(self._held.items()):
-            newer = newer_release_needed(held.delivery.headers) is not None
+            newer = reason_to_hold(held.delivery.headers) is not None
             if held.consumer is consumer and (tuple_id in unsent or held.pause is not None or newer):
                 self._settle(tuple_id, done=False)
 

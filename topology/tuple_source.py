@@ -72,8 +72,8 @@ class TupleDelivery:
 class TupleSource:
     """Keeps tuples until a worker takes them; an `engine.Source`.
 
-    How many there are is bounded by the spouts' pending tuples, so `prefetch` is not looked at. A tuple that waited
-    long is failed when its turn comes: Storm is about to replay it anyway.
+    The spouts bound how many tuples there are, and their bytes, so the bounds given to `open` are not used. A tuple
+    that waited long is failed when its turn comes: Storm is about to replay it anyway.
 
     Arguments:
         too_old_s: how long is long.
@@ -94,7 +94,7 @@ class TupleSource:
         self._waiting.append(delivery)
         self._changed.set()
 
-    async def open(self, *, prefetch: int) -> Consumer:
+    async def open(self, *, prefetch: int, held_bytes: int) -> Consumer:
         """Begin to take tuples; of several consumers, each takes some."""
         return _TupleConsumer(self)
 

@@ -13,6 +13,6 @@ class QueueSource:
     broker: Broker
     queue: Queue
 
-    async def open(self, *, prefetch: int) -> Consumer:
+    async def open(self, *, prefetch: int, held_bytes: int) -> Consumer:
         """Consume the queue; see `broker.protocol.Broker.consume`."""
         return await self.broker.consume(self.queue, prefetch=prefetch)

@@ -185,7 +185,8 @@ class MemoryStore:
         await self._write(lambda tables: tables.reject(kept), lambda tables: tables.reject(kept[: len(kept) // 2]))
 
     async def note(self, steps: Sequence[RejectedStep]) -> None:
-        raise AssertionError("no simulation asks this")
+        """Steps are not kept: no simulation reads them."""
+        await self._write(lambda tables: None)
 
     async def rejected(self, stream: str, query: RejectedQuery) -> list[Rejected]:
         raise AssertionError("no simulation asks this")

@@ -14,6 +14,12 @@ from tests.simulation.memory import Tables
 DAYS = ("2026-11-18", "2026-11-19")
 
 
+#: A receipt that comes to this much is one that the store refuses for good,
+REFUSED_EVENT = "777.77"
+#: and one that comes to this much makes it refuse the ledger entry of the frame that claims it.
+REFUSED_ENTRY = "888.88"
+
+
 class Sent(NamedTuple):
     """A receipt: number and date are its identity, the rest its content."""
 
@@ -49,9 +55,21 @@ def read(line: bytes) -> Sent | None:
         return None
 
 
+def refused(body: bytes) -> bool:
+    """Whether the store refuses the frame with this body for good."""
+    return any(
+        found is not None and found.gross in (REFUSED_EVENT, REFUSED_ENTRY) for found in map(read, body.split(b"\n"))
+    )
+
+
 def amount(event: StoredEvent) -> Decimal:
     """What a stored receipt comes to."""
     return Decimal(json.loads(event.body, parse_float=str, parse_int=str)["documentTotal"]["grossTotal"])
+
+
+def poison_frames(tables: Tables) -> set[str]:
+    """The ids of the frames that were put aside: what they claimed counts when they are replayed."""
+    return {item.source for item in tables.refused.values() if item.reason == "poison"}
 
 
 @dataclass
@@ -96,9 +114,16 @@ class Model:
             stored[found.identity] = found
         invented = set(stored.values()) - self.sent
         assert not invented, f"stored, and never sent: {invented}"
-        conflicts = {read(item.body) for item in tables.refused.values() if item.reason == "conflict"}
-        others = {item.body for item in tables.refused.values() if item.reason != "conflict"}
-        lines = {line for body in taken for line in body.split(b"\n")}
+        kept = {
+            reason: {item.body for item in tables.refused.values() if item.reason == reason}
+            for reason in {item.reason for item in tables.refused.values()}
+        }
+        poison = {body for body in taken if refused(body)}
+        assert kept.pop("poison", set()) == poison, f"(iv) poison ought to be {poison}"
+        set_aside = {read(line) for body in poison for line in body.split(b"\n")}
+        conflicts = {read(body) for body in kept.pop("conflict", set())}
+        others = {body for bodies in kept.values() for body in bodies}
+        lines = {line for body in taken if body not in poison for line in body.split(b"\n")}
         inside = {line: read(line) for line in lines}
         unreadable = {line for line, found in inside.items() if found is None}
         assert others == unreadable, f"(iv) rejected are {others}, and ought to be {unreadable}"
@@ -108,16 +133,20 @@ class Model:
         missing = {one for one in queued if one.identity not in stored}
         assert not missing, f"(i, iv) taken by the broker, and not stored: {missing}"
         expected = {one for one in queued if stored[one.identity] != one}
-        assert conflicts == expected, f"(i) rejected as conflicts are {conflicts}, and ought to be {expected}"
+        assert expected <= conflicts <= expected | set_aside, (
+            f"(i) rejected as conflicts are {conflicts}, and ought to be {expected}"
+        )
         self._check_ledger(tables)
 
     def _check_ledger(self, tables: Tables) -> None:
+        aside = poison_frames(tables)
+        assert not aside & tables.ledger.keys(), "(iv) a frame is counted and put aside"
         owned: dict[str, Decimal] = {}
         numbers: Counter[str] = Counter()
         for event in tables.stored.values():
             owned[event.frame] = owned.get(event.frame, Decimal(0)) + amount(event)
             numbers[event.frame] += 1
-        assert owned.keys() <= tables.ledger.keys(), "(ii) a stored event's owner lacks an entry"
+        assert owned.keys() - aside <= tables.ledger.keys(), "(ii) a stored event's owner lacks an entry"
         seqs: dict[str, list[int]] = {}
         for frame, entry in tables.ledger.items():
             seqs.setdefault(entry.writer, []).append(entry.seq)
@@ -132,7 +161,8 @@ class Model:
 
     def shows(self, tables: Tables, day: str) -> str | None:
         """What of the published totals of a day is not right yet; None when they are."""
-        events = [event for event in tables.stored.values() if event.day == day]
+        aside = poison_frames(tables)
+        events = [event for event in tables.stored.values() if event.day == day and event.frame not in aside]
         revenue = sum((amount(event) for event in events), Decimal(0))
         shown = self.published.get(day, {})
         if shown.get("revision") != len(tables.ledger):

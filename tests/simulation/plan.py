@@ -42,6 +42,7 @@ EVENTS = (
     "failover",  # what no majority has is gone
     "dead-letters",  # the delivery limit is low, and what is dead-lettered is replayed at the end
     "foreign",  # a line that is no receipt is put into the queue by somebody else
+    "refused",  # a frame that the store refuses for good, by one of its events or by its ledger entry
 )
 KINDS = tuple(sorted({*STORE_CALLS, *BROKER_CALLS, *EVENTS}))
 

@@ -8,11 +8,14 @@ has; what only the primary has refuses the same keys, and is gone when another m
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
 
-from store.errors import StoreError
+from store.errors import StoreError, StoreRefusedError
+from store.protocol import EncodedEvent, LedgerEntry
 from tests.simulation.memory import MemoryStore, Tables
+from tests.simulation.model import REFUSED_ENTRY, REFUSED_EVENT
 from tests.simulation.plan import STORE_CALLS
 from tests.simulation.world import Process, World, fail, resolve
 
@@ -98,6 +101,11 @@ class StoreServer:
         self._replicate(self._writes)
 
 
+def _amount(gross: str) -> int:
+    """An amount as events have it, in 1/10000."""
+    return int(Decimal(gross) * 10_000)
+
+
 class SimulatedStore(MemoryStore):
     """The store as one process reaches it."""
 
@@ -106,6 +114,27 @@ class SimulatedStore(MemoryStore):
         self._world = world
         self._server = server
         self._process = process
+
+    async def insert_events(self, stream: str, events: Sequence[EncodedEvent], stored: float) -> set[int]:
+        """See the protocol; of a call with an event that is refused for good, some others may be inserted."""
+        taken = [event for event in events if event.record[0].amount != _amount(REFUSED_EVENT)]
+        if len(taken) == len(events):
+            return await super().insert_events(stream, events, stored)
+        if taken and self._world.chance.random() < 0.7:
+            await super().insert_events(stream, taken, stored)
+        raise StoreRefusedError("refused for good")
+
+    async def append(self, entries: Sequence[LedgerEntry]) -> int:
+        """See the protocol; entries before one that is refused for good may be appended."""
+        claimed = {
+            event.frame for event in self._server.readable.stored.values() if event.amount == _amount(REFUSED_ENTRY)
+        }
+        refused = [at for at, entry in enumerate(entries) if entry.frame in claimed]
+        if not refused:
+            return await super().append(entries)
+        if refused[0] and self._world.chance.random() < 0.7:
+            await super().append(entries[: refused[0]])
+        raise StoreRefusedError("refused for good")
 
     def _order(self, number: int) -> Sequence[int]:
         order = list(range(number))

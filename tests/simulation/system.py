@@ -57,6 +57,9 @@ class _Failures(WorkerMetrics):
     def flush_failed(self) -> None:
         self.failed += 1
 
+    def put_aside(self) -> None:
+        """A frame is poison."""
+
 
 class Entrypoint:
     """A process that answers requests; what is real of it is the group commit."""

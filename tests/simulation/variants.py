@@ -15,7 +15,7 @@ from engine import Flusher, PreparedFrame, Totals, Worker
 from engine.flush import Flushed
 from engine.prepare import rejected
 from engine.totals import Merged
-from store.errors import StoreError
+from store.errors import StoreError, StoreRefusedError
 from store.protocol import Head, LedgerEntry, Owner
 from tests.simulation.memory import Tables
 from tests.simulation.store import StoreServer
@@ -56,6 +56,22 @@ class AcknowledgesWhatFailed(Worker):
 
     async def _give_back(self, deliveries: Sequence[Delivery]) -> None:
         await self._settle(deliveries)
+
+
+class TakesPassingFailuresForRefusals(Worker):
+    """Keeps a frame as poison whose flush failed for whatever reason."""
+
+    async def _attempt(self, batch: Any, *, since: float | None = None) -> StoreError | None:
+        failure = await super()._attempt(batch, since=since)
+        return failure and StoreRefusedError(str(failure))
+
+
+class AcknowledgesPoisonFirst(Worker):
+    """Acknowledges a frame that is refused before it is kept."""
+
+    async def _put_aside(self, delivery: Delivery, refusal: StoreRefusedError) -> StoreError | None:
+        await self._settle([delivery])
+        return await super()._put_aside(delivery, refusal)
 
 
 class RejectsOnOurFailures(Flusher):
@@ -302,6 +318,8 @@ VARIANTS = {
     "acknowledging before the ledger": Parts(worker=AcknowledgesFirst),
     "acknowledging what failed": Parts(worker=AcknowledgesWhatFailed),
     "never acknowledging": Parts(worker=NeverAcknowledges),
+    "a passing failure taken for a refusal": Parts(worker=TakesPassingFailuresForRefusals),
+    "acknowledging poison before it is kept": Parts(worker=AcknowledgesPoisonFirst),
     "rejecting on our own failures": Parts(flusher=RejectsOnOurFailures),
     "keeping the writer id after an error": Parts(flusher=KeepsItsWriter),
     "owners never read back": Parts(flusher=NeverReadsOwnersBack),

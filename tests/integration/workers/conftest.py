@@ -35,12 +35,14 @@ class Unreliable:
     Attributes:
         failing: names of the methods that raise StoreError.
         failures: how often that happened.
+        faults: what a method raises for arguments in whose text something is found: name → (text, error).
     """
 
     def __init__(self, store: EmbeddedStore) -> None:
         self._store = store
         self.failing: set[str] = set()
         self.failures = 0
+        self.faults: dict[str, tuple[str, StoreError]] = {}
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._store, name)
@@ -51,6 +53,10 @@ class Unreliable:
             if name in self.failing:
                 self.failures += 1
                 raise StoreError(f"{name} fails, says the test")
+            text, error = self.faults.get(name, ("", None))
+            if error is not None and text in repr(arguments):
+                self.failures += 1
+                raise error
             return await found(*arguments, **named)
 
         return call

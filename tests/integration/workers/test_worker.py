@@ -116,7 +116,7 @@ async def test_a_frame_of_a_newer_release_is_held(place: Place) -> None:
     worker = place.worker()
     async with place.running(worker.run):
         await place.publish(place.frame(1), schema=2)
-        await eventually(lambda: worker._newer is not None)
+        await eventually(lambda: worker._held is not None)
         with pytest.raises(TillstreamError, match="newer release"):
             await worker.check()
         await place.publish(place.frame(2))
