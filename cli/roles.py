@@ -32,7 +32,7 @@ from entrypoint import Bound, EntrypointConfig, serve
 from runtime import Backoff
 from store.errors import StoreError
 from store.protocol import Store
-from streams import ConfigurationError, ReceiptStream, TillstreamError
+from streams import ConfigurationError, DateWindow, ReceiptStream, TillstreamError
 from workers import QueueSource
 
 log = structlog.get_logger()
@@ -58,7 +58,8 @@ class Parts:
 
 def stream_of(settings: Settings) -> ReceiptStream:
     """The stream that this system carries."""
-    return ReceiptStream(settings.timezone)
+    window = DateWindow(past_days=settings.past_days, future_days=settings.future_days)
+    return ReceiptStream(settings.timezone, window)
 
 
 def shared_broker_needed(settings: Settings, command: str) -> None:

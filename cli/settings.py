@@ -73,6 +73,8 @@ def _row(kind: str, parse: Callable[[str], Any], default: str, doc: str, *, secr
 
 
 _PORT = values.integer(0, 65535)
+#: All days that a date can have.
+_MOST_DAYS = 3_652_059
 _SECONDS = values.number(0.05, 3600)
 
 
@@ -98,6 +100,12 @@ class Settings:
     )
     timezone: ZoneInfo = _row(
         "time zone", values.timezone, "UTC", "Time zone of the tills' local times and of the business day."
+    )
+    future_days: float = _row(
+        "days", values.number(0, _MOST_DAYS), "2", "A receipt dated further ahead of its reception is refused (400)."
+    )
+    past_days: float = _row(
+        "days", values.number(0, _MOST_DAYS), "3650", "A receipt dated further back than this is refused (400)."
     )
     currency: str = _row("code", values.currency, "EUR", "Currency shown beside amounts; nothing is converted.")
     locale: str = _row("locale", values.locale, "en", "How the dashboard writes numbers: en, de, fr_CH and so on.")

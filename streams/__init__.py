@@ -10,11 +10,13 @@
 
 from streams.base import Event, Stream
 from streams.errors import ConfigurationError, InvalidEventError, TillstreamError, UndecodableEventError
+from streams.local_time import DateWindow
 from streams.paper import Paper, PaperItem, PaperTax
 from streams.receipts import ReceiptStream
 
 __all__ = [
     "ConfigurationError",
+    "DateWindow",
     "Event",
     "InvalidEventError",
     "Paper",

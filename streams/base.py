@@ -54,11 +54,15 @@ class Stream(Protocol):
     def accept(self, raw: bytes, received: float) -> bytes:
         """Check one event as sent and give its frame line: the same JSON on one line, `receivedTime` stamped.
 
-        Raises InvalidEventError (or its branch UndecodableEventError). A line that this returns, `parse` reads.
+        Raises InvalidEventError (or its branch UndecodableEventError), also for an event whose time is too far from
+        its reception. A line that this returns, `parse` reads, however long it waited.
         """
 
     def parse(self, line: bytes) -> Event:
-        """Read an event from its frame line. Raises InvalidEventError where `accept` would have."""
+        """Read an event from its frame line, whatever its time.
+
+        Raises InvalidEventError where `accept` would have for any other reason.
+        """
 
     def fold(self, tally: Tally, event: Event, counted: float) -> None:
         """Add one event that was counted at `counted` (epoch seconds) to a tally, in place."""

@@ -1,4 +1,7 @@
-"""Local wall time to business days and back: one configured time zone, its gaps and doubled hours included."""
+"""Local wall time to business days and back: one configured time zone, its gaps and doubled hours included.
+
+And how far a date may be from the time of reception.
+"""
 
 import re
 from dataclasses import dataclass
@@ -6,8 +9,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-#: `YYYY-MM-DD HH:MM:SS`, or RFC 3339 (T instead of the space; fractions; Z or an offset).
-_FORM = re.compile(r"(\d{4}-\d\d-\d\d)[ Tt](\d\d:\d\d:\d\d)(?:\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
+#: `YYYY-MM-DD HH:MM:SS`, or RFC 3339 (T instead of the space; fractions; Z or an offset, whose
+#: colon may be left out).
+_FORM = re.compile(r"(\d{4}-\d\d-\d\d)[ Tt](\d\d:\d\d:\d\d)(?:\.\d+)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
+_DAY_SECONDS = 86_400
 _EXPECTED = "expected `YYYY-MM-DD HH:MM:SS` in local time, or RFC 3339"
 
 
@@ -26,6 +31,29 @@ class Moment:
     day: str
     minute: str
     epoch: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DateWindow:
+    """How far an event's date may be from its reception: a till whose clock is wrong must not make up days.
+
+    Attributes:
+        past_days, future_days: days of 24 hours.
+    """
+
+    past_days: float
+    future_days: float
+
+    def trouble(self, moment: Moment, received: float) -> str:
+        """One phrase about a moment that is too far from its reception (epoch seconds); else nothing."""
+        days = (moment.epoch - received) / _DAY_SECONDS
+        if days > self.future_days:
+            limit = f"at most {self.future_days:,.10g} days ahead (TILLSTREAM_FUTURE_DAYS)"
+        elif -days > self.past_days:
+            limit = f"at most {self.past_days:,.10g} days ago (TILLSTREAM_PAST_DAYS)"
+        else:
+            return ""
+        return f"expected a date {limit}, got {moment.day}"
 
 
 class LocalTime:

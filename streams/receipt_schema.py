@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from streams.decoding import invalid_event
+from streams.decoding import invalid_event, undecodable
 from streams.errors import InvalidEventError, UndecodableEventError
 from streams.money import LIMIT, in_range
 
@@ -82,8 +82,15 @@ class Receipt(Struct, frozen=True):
 _decode = msgspec.json.Decoder(Receipt).decode
 _decode_texts = msgspec.json.Decoder(float_hook=str).decode
 _LINE_AMOUNTS = ("quantity", "unitPrice", "creditAmount", "taxPercentage", "settlementAmount")
-#: An amount that was sent as text: what JSON would take for a number, with a sign if need be.
-_AMOUNT = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
+#: An amount that was sent as text: a number as in JSON, with a sign if need be, and spaces around it.
+_AMOUNT = re.compile(r" *[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})? *", re.ASCII)
+#: C0, DEL, C1, line and paragraph separator, surrogates, noncharacters. Fixed ranges: Python's own tables of characters
+#: grow with its version, and an id that one process accepts must not be invalid for another one.
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef"
+    + "".join(f"{chr(plane * 0x10000 + 0xFFFE)}{chr(plane * 0x10000 + 0xFFFF)}" for plane in range(17))
+    + "]"
+)
 _LONG_EXPONENT = re.compile(rb"[eE][+-]?[0-9]{4}")
 #: Within the limit by so much that a binary float cannot hide an amount beyond it.
 _SURE = float(LIMIT) - 1
@@ -164,7 +171,7 @@ def _check_utf8(raw: bytes) -> None:
     try:
         raw.decode()
     except UnicodeDecodeError as exc:
-        raise UndecodableEventError(f"expected UTF-8, found something else at byte {exc.start}") from None
+        raise undecodable(raw, f"expected UTF-8, found something else at byte {exc.start}") from None
 
 
 def _check_depth(raw: bytes) -> None:
@@ -194,11 +201,14 @@ def _has_zero(receipt: Any) -> bool:
 
 def _check_ids(receipt: Any) -> None:
     if not (
-        str(receipt.storeID).isprintable()
-        and str(receipt.terminalID).isprintable()
-        and str(receipt.cashReceiptID).isprintable()
+        _is_text(str(receipt.storeID)) and _is_text(str(receipt.terminalID)) and _is_text(str(receipt.cashReceiptID))
     ):
         raise _unprintable(receipt)
+
+
+def _is_text(identifier: str) -> bool:
+    """Whether an id has no control characters, by a rule that is the same on every Python."""
+    return (identifier.isascii() and identifier.isalnum()) or _CONTROL.search(identifier) is None
 
 
 def _amounts_in_range(receipt: Receipt) -> bool:
@@ -238,7 +248,7 @@ def _out_of_range(receipt: Receipt) -> InvalidEventError:
 
 def _unprintable(receipt: Any) -> InvalidEventError:
     for name in ("storeID", "terminalID", "cashReceiptID"):
-        if not str(getattr(receipt, name)).isprintable():
+        if not _is_text(str(getattr(receipt, name))):
             return InvalidEventError(f"$.{name}", "expected an id without control characters")
     raise AssertionError("an id was unprintable, and then was not")
 
@@ -247,9 +257,8 @@ def _check_texts(raw: bytes) -> None:
     """Amounts sent as text: Python's Decimal would read "1_0" as 10, and digits of any script, which no till means."""
     try:
         plain = _decode_texts(raw)
-    except msgspec.DecodeError:
-        # Something that only an unknown field holds, such as half a surrogate: nothing can be said of texts then.
-        raise UndecodableEventError("expected JSON that can be read as a whole, as some amounts may be texts") from None
+    except msgspec.DecodeError as exc:  # something that only an unknown field holds, such as half a surrogate pair
+        raise invalid_event(exc, raw) from None
     amounts = _each_amount(dict.__getitem__, plain["lines"], plain["documentTotal"], plain["settlements"])
     for path, amount in amounts:
         if isinstance(amount, str) and not _AMOUNT.fullmatch(amount):

@@ -19,7 +19,7 @@ from analytics.tally import DayTally, Tally
 from streams.base import Event
 from streams.decoding import invalid_event
 from streams.errors import InvalidEventError, UndecodableEventError
-from streams.local_time import LocalTime, Moment
+from streams.local_time import DateWindow, LocalTime, Moment
 from streams.money import SCALE, to_json, to_units
 from streams.paper import Paper
 from streams.receipt_document import read_document
@@ -53,19 +53,27 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
 class ReceiptStream:
-    """The stream `receipts` (see `streams.base.Stream`), in the business's time zone."""
+    """The stream `receipts` (see `streams.base.Stream`), in the business's time zone.
+
+    Arguments:
+        window: the dates that are accepted; any when None. What was accepted is read whatever its date, since a frame
+            may wait.
+    """
 
     name = "receipts"
     key_names = ("store", "terminal", "customer", "receipt")
 
-    def __init__(self, zone: ZoneInfo) -> None:
+    def __init__(self, zone: ZoneInfo, window: DateWindow | None = None) -> None:
         self.local = LocalTime(zone)
+        self._window = window
         self._stamped, self._stamp = 0.0, b'{"receivedTime":0.000,'
 
     def accept(self, raw: bytes, received: float) -> bytes:
         """Check a receipt as sent and give its frame line. Raises InvalidEventError."""
         date, stamped = check_receipt(raw)
-        self._moment(date)
+        moment = self._moment(date)
+        if self._window is not None and (trouble := self._window.trouble(moment, received)):
+            raise InvalidEventError("$.date", trouble)
         if stamped:
             raw = _without_received_time(raw)
         if b"\n" in raw:

@@ -38,9 +38,10 @@ def _serve(role: Coroutine[Any, Any, None]) -> None:
 _SHARED = ("broker", "store", "timezone")
 #: A role alone works with a broker that processes share, and refuses the embedded default.
 _REQUIRED = ("broker", "store")
+_INTAKE = ("host", "port", "tokens_file", "host_names", "cors_origins", "future_days", "past_days")
 
 
-@takes_settings("data", "host", "port", "tokens_file", "host_names", "cors_origins", "broker", "store", *DASHBOARD)
+@takes_settings("data", *_INTAKE, "broker", "store", *DASHBOARD)
 def up(
     settings: Settings,
     loaded: Loaded,
@@ -123,19 +124,7 @@ async def _listening(listening: "asyncio.Future[Bound]", entrypoint: "asyncio.Ta
     return listening.result()
 
 
-@takes_settings(
-    *_SHARED,
-    "host",
-    "port",
-    "processes",
-    "tokens_file",
-    "host_names",
-    "cors_origins",
-    "open",
-    "frames_in_flight",
-    "frame_bytes",
-    required=_REQUIRED,
-)
+@takes_settings(*_SHARED, *_INTAKE, "processes", "open", "frames_in_flight", "frame_bytes", required=_REQUIRED)
 def entrypoint(settings: Settings) -> None:
     """Run the HTTP entrypoint on a broker and a store that others share."""
     shared_broker_needed(settings, "entrypoint")

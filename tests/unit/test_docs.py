@@ -12,8 +12,8 @@ from analytics import DayTally, Tally
 from broker.exchanges import EXCHANGES, receipts_topology
 from cli.main import COMMANDS
 from engine import EngineState, View, messages
-from entrypoint.problems import PROBLEM_TYPES
-from streams import Event
+from entrypoint.problems import PROBLEM_TYPES, invalid_events
+from streams import Event, InvalidEventError
 from streams.receipt_schema import DocumentTotal, Line, Receipt, Settlement
 from streams.receipts import ReceiptStream
 from tests.unit.test_repository import PROJECT, ROOT
@@ -97,6 +97,93 @@ def test_every_field_of_a_receipt_is_listed() -> None:
     fields = {*Receipt.__struct_fields__} - {"receivedTime", "documentTotal"}
     fields |= {f"{place}{name}" for place, part in parts.items() for name in part.__struct_fields__}
     assert rows == fields
+
+
+def cell(text: str) -> list[str]:
+    """The pieces of code in a cell of a table, or in a sentence."""
+    return re.findall(r"`([^`]*)`", text)
+
+
+def test_the_dates_on_the_page_are_read_as_it_says() -> None:
+    """Each row of the table of dates: what is read, as what, and what is refused."""
+    stream = ReceiptStream(ZoneInfo("Europe/Paris"))
+    table = documented("receipts.md").partition("| sent (time zone Europe/Paris) | read as |")[2].partition("\n\n")[0]
+    rows = [row.strip("|").split("|") for row in table.strip().splitlines()[1:]]
+    assert len(rows) > 5
+    for sent, outcome in rows:
+        for date in cell(sent):
+            if outcome.strip().startswith("refused"):
+                with pytest.raises(ValueError, match=r"expected|clocks went forward"):
+                    stream.local.parse(date)
+            else:
+                expected = (cell(outcome) or [date])[0]
+                assert stream.local.parse(date).text == expected, date
+    first, second = (stream.local.parse(f"2026-10-25T02:30:00{offset}") for offset in ("+02:00", "+01:00"))
+    assert stream.local.parse("2026-10-25 02:30:00") == first
+    assert first.epoch < second.epoch
+
+
+def test_the_amounts_on_the_page_are_read_as_it_says() -> None:
+    """Each text that is named as taken, or as refused, is; and so is each rounded amount."""
+    stream = ReceiptStream(ZoneInfo("UTC"))
+    page = documented("receipts.md")
+    example = msgspec.json.decode(next(json_examples(ROOT / "docs" / "receipts.md")))
+
+    def revenue(total: str) -> int:
+        """A receipt's revenue by the JSON of its total."""
+        example["documentTotal"]["grossTotal"] = msgspec.Raw(total.encode())
+        units: int = stream.parse(stream.accept(msgspec.json.encode(example), 1.0)).facts.revenue
+        return units
+
+    taken, refused = page.partition("- Text may have")[2].partition("\n- ")[0].split(")", maxsplit=1)
+    assert [revenue(text) for text in cell(taken)] == [1000_0000, 2_4100, 2_4100]
+    assert len(cell(refused)) >= 8
+    for text in cell(refused):
+        with pytest.raises(InvalidEventError):
+            revenue(text)
+    assert revenue("2.00005") == 2_0000
+    assert revenue("3.4000000000000004") == 3_4000
+    assert "`2.00005` is 2.0000" in page
+    assert "`3.4000000000000004` is gone" in page
+
+
+def test_the_ids_on_the_page_are_compared_and_written_as_it_says() -> None:
+    """The same store, other stores, and the escaped id of the example."""
+    stream = ReceiptStream(ZoneInfo("UTC"))
+    page = documented("receipts.md")
+    example = msgspec.json.decode(next(json_examples(ROOT / "docs" / "receipts.md")))
+
+    def id_of(store: str) -> str:
+        """A receipt's id by the JSON of its store's."""
+        example["storeID"] = msgspec.Raw(store.encode())
+        return stream.parse(stream.accept(msgspec.json.encode(example), 1.0)).id
+
+    for sentence in (
+        '`612` and\n  `"612"` are the same store, `7` and `"007"` are not',
+        '`"612 "` is another store than `"612"`',
+    ):
+        assert sentence in page
+    assert id_of("612") == id_of('"612"')
+    assert id_of("7") != id_of('"007"')
+    assert id_of('"612 "') != id_of('"612"')
+    [(store, written)] = re.findall(r"the store `([^`]*)` becomes `([^`]*)`", page)
+    assert id_of(f'"{store}"').startswith(f"{written}:3:")
+
+
+def test_the_refusal_on_the_page_is_the_one_that_is_sent() -> None:
+    """The problem document of the example is that of the mistakes in it, word for word."""
+    stream = ReceiptStream(ZoneInfo("UTC"))
+    good, shown = (msgspec.json.decode(text) for text in json_examples(ROOT / "docs" / "receipts.md"))
+    without_store = {name: value for name, value in good.items() if name != "storeID"}
+    not_a_number = msgspec.json.encode(good).replace(b'"quantity":2', b'"quantity":NaN')
+    errors = []
+    for index, raw in ((0, msgspec.json.encode(without_store)), (3, not_a_number)):
+        with pytest.raises(InvalidEventError) as caught:
+            stream.accept(raw, 1.0)
+        errors.append((index, caught.value))
+    sent = invalid_events(errors).response().body
+    assert isinstance(sent, bytes)
+    assert msgspec.json.decode(sent) == shown
 
 
 def test_every_problem_is_listed_with_its_status() -> None:

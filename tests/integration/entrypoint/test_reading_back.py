@@ -88,6 +88,43 @@ async def test_a_list_is_filtered_and_paged(entry: Entry) -> None:
     assert (await entry.get("/receipts?limit=8")).json["next"] is None
 
 
+async def test_filters_compare_ids_and_names_exactly(entry: Entry) -> None:
+    """Blanks around an id or a name belong to it: each spelling finds its own receipt, and no other one."""
+    spellings = [
+        "612",
+        "612 ",
+        " 612",
+        "612   ",
+        "\u00a0612",
+        "0612",
+        "Café",
+        "CAFÉ",
+        "Cafe\u0301",
+        "a+b",
+        "a b",
+        "a%20b",
+    ]
+    lines = receipt(1)["lines"]
+    bodies = [
+        body(
+            f"{text}",
+            storeID=text,
+            customerID=text,
+            terminalID=text,
+            lines=[{**lines[0], "productCategoryName": text}],
+        )
+        for text in spellings
+    ]
+    ids = await keep(entry, *bodies)
+    for id, text in zip(ids, spellings, strict=True):
+        for name in ("store", "terminal", "customer", "receipt", "category"):
+            found = (await entry.get(f"/receipts?{name}={quote(text, safe='')}")).json
+            assert [each["id"] for each in found["receipts"]] == [id], (name, text)
+        assert (await entry.get(f"/receipts/{quote(id, safe='')}")).json["receipt"]["storeID"] == text
+    assert (await entry.get("/receipts?store=612+++")).json["receipts"][0]["id"] == ids[3]
+    assert (await entry.get("/receipts?store=")).json["receipts"] == []
+
+
 async def test_a_list_is_filtered_by_category_and_amount(entry: Entry) -> None:
     """The exact name of a category, amounts with both bounds included, together with each other and with a day."""
     line = receipt(0)["lines"][0]

@@ -1,3 +1,4 @@
+import gzip
 import json
 import math
 from decimal import Decimal
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics import DayTally, Tally
-from streams import InvalidEventError, ReceiptStream, UndecodableEventError
+from streams import DateWindow, InvalidEventError, ReceiptStream, UndecodableEventError
 from streams.base import Event
+from streams.receipt_schema import _CONTROL
 from tests.unit.streams.sample import MISSING, SAMPLE, receipt
 
 STREAM = ReceiptStream(ZoneInfo("UTC"))
@@ -189,7 +191,7 @@ def test_more_than_a_thousand_lines_are_refused() -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"{", b"\xff", b'{"storeID": "\xff"}', b"nothing", json.dumps(SAMPLE).encode() + b"x", b'{"a":"\\ud800"}'],
+    [b"", b"{", b"\xff", b'{"storeID": "\xff"}', b"nothing", json.dumps(SAMPLE).encode() + b"x"],
 )
 def test_what_is_not_json_is_undecodable(raw: bytes) -> None:
     """Bytes that cannot be named field by field are told apart from wrong fields."""
@@ -207,6 +209,55 @@ def test_ids_are_short_printable_strings_or_64_bit_integers(value: object) -> No
     """An id that no till has is refused by name."""
     for name in ("storeID", "terminalID", "cashReceiptID"):
         assert refusal(receipt({name: value})).field == f"$.{name}"
+
+
+#: First and last of each range of control characters, and noncharacters of several planes.
+CONTROLS = [0, 0x1F, 0x7F, 0x80, 0x9F, 0x2028, 0x2029, 0xFDD0, 0xFDEF, 0xFFFE, 0xFFFF, 0x1FFFE, 0x10FFFF]
+#: No-break and ideographic space, joiners, marks of direction, a byte order mark, private use, an emoji of Unicode
+#: 15.0, characters of 16.0 and 17.0, and code points that no version has given a meaning yet.
+TEXT = [0xA0, 0xAD, 0x3000, 0x200C, 0x200D, 0x200E, 0xFEFF, 0xE000, 0x1FAE8, 0x1FAE9, 0x1FAEA, 0x378, 0xE0FFF, 0x10FFFD]
+
+
+def test_control_characters_are_the_same_on_every_python() -> None:
+    """Fixed ranges are refused in ids, all other code points taken, whether this Python knows them or not."""
+    for code in CONTROLS:
+        for name in ("storeID", "terminalID", "cashReceiptID"):
+            refused = refusal(receipt({name: f"a{chr(code)}"}))
+            assert (refused.field, "control" in refused.expected) == (f"$.{name}", True), hex(code)
+    for code in TEXT:
+        assert event_of(receipt({"storeID": f"a{chr(code)}"})).keys["store"] == f"a{chr(code)}", hex(code)
+    # 65 controls, 2 separators, 2,048 surrogates, 66 noncharacters: of all code points, by no table of Python's.
+    assert sum(_CONTROL.search(chr(code)) is not None for code in range(0x110000)) == 65 + 2 + 2048 + 66
+
+
+@pytest.mark.parametrize("store", ["612 ", " 612", "0612", "\u00a0612", "CAFÉ", "cafe\u0301", "Straße"])
+def test_ids_are_compared_exactly(store: str) -> None:
+    """Nothing is trimmed, folded or normalised: another spelling is another store."""
+    other = {"612 ": "612", " 612": "612", "0612": "612", "\u00a0612": "612", "CAFÉ": "café", "cafe\u0301": "café"}
+    left, right = event_of(receipt({"storeID": store})), event_of(receipt({"storeID": other.get(store, "Strasse")}))
+    assert left.keys["store"] == store
+    assert (left.id, left.hash) != (right.id, right.hash)
+
+
+@pytest.mark.parametrize(
+    ("raw", "field", "words"),
+    [
+        (json.dumps(receipt({"storeID": "a\ud83d"})).encode(), "$.storeID", "half a surrogate pair"),
+        (json.dumps(receipt({"storeID": "\udc00b"})).encode(), "$.storeID", "half a surrogate pair"),
+        (json.dumps(receipt({"x": [{"y": "\ud800"}]})).encode(), "$.x[0].y", "half a surrogate pair"),
+        (json.dumps(receipt({"x": {"\ud800": "y"}, "z": "\ud83d"})).encode(), "$.x", "half a surrogate pair"),
+        (gzip.compress(json.dumps(SAMPLE).encode()), "$", "gzip data: add the header Content-Encoding: gzip"),
+        (json.dumps(SAMPLE).encode("utf-16"), "$", "UTF-16"),
+        (b"PK\x03\x04\x14\x00", "$", "a zip file"),
+        (json.dumps(SAMPLE).encode()[:-1], "$", "expected JSON: input data was truncated"),
+    ],
+    ids=range(8),
+)
+def test_what_a_decoder_says_misleads_nobody(raw: bytes, field: str, words: str) -> None:
+    """Half a surrogate pair is named with its place, another format by its name; cut-off data is called that."""
+    refused = refusal(raw)
+    assert refused.field == field
+    assert words in refused.expected
 
 
 def test_identities_of_different_ids_never_meet() -> None:
@@ -291,11 +342,21 @@ def test_an_amount_with_an_absurd_exponent_is_refused_by_name(text: str) -> None
     assert refusal(raw).field == "$.documentTotal.grossTotal"
 
 
-@pytest.mark.parametrize("text", ["1\\u005f0", " 5.9", "5.9\\n", "\\uff15.9", "0x10", "5,9", "+-5"])
+@pytest.mark.parametrize(
+    "text", ["1\\u005f0", "5.9\\n", "\\t5.9", "\\u00a05.9", "5 .9", "- 5", "  ", "\\uff15.9", "0x10", "5,9", "+-5"]
+)
 def test_amounts_as_text_are_what_json_would_take(text: str) -> None:
-    """No underscores, spaces or other scripts' digits, however they are written."""
+    """No underscores, other white space or other scripts' digits, however they are written."""
     raw = json.dumps(receipt({"lines.1.unitPrice": "@@"})).replace("@@", text).encode()
     assert refusal(raw).field == "$.lines[1].unitPrice"
+
+
+@pytest.mark.parametrize("text", [" 2.41", "2.41 ", "  +2.410  ", "\\u00202.41", " 241e-2 "])
+def test_spaces_around_an_amount_do_not_matter(text: str) -> None:
+    """An amount as text is the same one, exactly, whatever spaces are around it."""
+    raw = json.dumps(receipt({"lines.1.settlementAmount": "@@"})).replace("@@", text).encode()
+    assert event_of(raw).hash == event_of(SAMPLE).hash
+    assert event_of(raw).facts == event_of(SAMPLE).facts
 
 
 @pytest.mark.parametrize("received", [-1, 1e18, 1e300])
@@ -469,3 +530,45 @@ def test_decimal_literals_survive_storing_as_documents(amount: Decimal) -> None:
     if event.document is not None:
         again = STREAM.parse(msgspec.json.encode(event.document))
         assert (again.hash, again.facts) == (event.hash, event.facts)
+
+
+NARROW = ReceiptStream(ZoneInfo("Europe/Paris"), DateWindow(past_days=3650, future_days=2))
+NOON = 1_763_722_800.0  # 2025-11-21 12:00:00 in Paris
+
+
+@pytest.mark.parametrize(
+    ("date", "setting"),
+    [
+        ("2025-11-23 12:00:00", ""),
+        ("2025-11-23 12:00:01", "at most 2 days ahead (TILLSTREAM_FUTURE_DAYS), got 2025-11-23"),
+        ("2025-11-23T11:00:01Z", "at most 2 days ahead (TILLSTREAM_FUTURE_DAYS), got 2025-11-23"),
+        ("9999-12-31 23:59:59", "at most 2 days ahead (TILLSTREAM_FUTURE_DAYS), got 9999-12-31"),
+        ("2015-11-24 12:00:00", ""),
+        ("2015-11-24 11:59:59", "at most 3,650 days ago (TILLSTREAM_PAST_DAYS), got 2015-11-24"),
+        ("2001-01-01 00:00:00", "at most 3,650 days ago (TILLSTREAM_PAST_DAYS), got 2001-01-01"),
+        ("1000-01-01 00:00:00", "at most 3,650 days ago (TILLSTREAM_PAST_DAYS), got 1000-01-01"),
+    ],
+)
+def test_a_date_too_far_from_its_reception_is_refused_and_says_which_setting_allows_it(date: str, setting: str) -> None:
+    """The limits themselves are taken; a second further is not."""
+    raw = json.dumps(receipt({"date": date})).encode()
+    if not setting:
+        assert NARROW.accept(raw, NOON)
+        return
+    with pytest.raises(InvalidEventError) as caught:
+        NARROW.accept(raw, NOON)
+    assert (caught.value.field, caught.value.expected) == ("$.date", f"expected a date {setting}")
+
+
+def test_what_was_accepted_is_read_however_long_its_frame_waited() -> None:
+    """A worker with narrower limits, or years later, reads every line that an entrypoint accepted."""
+    line = event_of(receipt({"date": "2001-01-01 00:00:00"})).line
+    assert NARROW.parse(line).day == "2001-01-01"
+
+
+@pytest.mark.parametrize("offset", ["+0100", "+01:00"])
+def test_the_colon_of_an_offset_may_be_left_out(offset: str) -> None:
+    """`+0100` is `+01:00`; hours alone are refused, as are offsets that do not exist."""
+    assert event_of(receipt({"date": f"2026-11-18T12:06:40{offset}"})).hash == event_of(SAMPLE).hash
+    for other in ("+01", "+1", "+010", "+01:0", "+99:99", "+9999"):
+        assert refusal(receipt({"date": f"2026-11-18T12:06:40{other}"})).field == "$.date"
