@@ -11,6 +11,7 @@ from broker.errors import BrokerError
 from broker.exchanges import Topology, receipts_topology
 from broker.protocol import Broker
 from cli.settings import Settings
+from store.errors import StoreMissingError
 from store.protocol import Store
 
 #: RabbitMQ's figures of quorum queues are up to 5 s old.
@@ -35,8 +36,11 @@ def has_broker(settings: Settings) -> bool:
 
 @asynccontextmanager
 async def opened_store(settings: Settings) -> AsyncIterator[Store]:
-    """The store, closed at the end. Raises StoreError."""
-    store = await stores.connect(settings.store)
+    """The store, closed at the end; never made. Raises StoreError, and StoreMissingError where there is none."""
+    try:
+        store = await stores.connect(settings.store, create=False)
+    except StoreMissingError as exc:
+        raise StoreMissingError(f"{exc}: name the right one with TILLSTREAM_STORE, --store or --data") from exc
     try:
         yield store
     finally:

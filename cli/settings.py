@@ -53,6 +53,16 @@ class Setting:
         """The command-line flag."""
         return "--" + self.name.replace("_", "-")
 
+    def read(self, text: str, origin: str) -> Any:
+        """Text as a value. Raises ConfigurationError naming the origin, the text (hidden if secret) and what it should
+        have been."""
+        try:
+            return self.parse(text)
+        except ValueError as exc:
+            raise ConfigurationError(
+                f"{origin}: expected {exc}, not {'(hidden)' if self.secret else repr(text)}"
+            ) from None
+
     def shown(self, value: Any) -> str:
         """A parsed value as a person may see it: secrets masked, sizes with their unit, nothing as `-`."""
         if value is None or value == "":
@@ -245,6 +255,11 @@ SETTINGS: tuple[Setting, ...] = tuple(
 )
 
 
+def setting(name: str) -> Setting:
+    """The row of a field of `Settings`. Raises KeyError."""
+    return {row.name: row for row in SETTINGS}[name]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """Settings with where each comes from.
@@ -282,12 +297,7 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, str | None] | 
         text, origins[row.name] = _source(row, environ, (flags or {}).get(row.name))
         if origins[row.name] == "default":
             text = text.replace("{data}", str(found.get("data", "")))
-        try:
-            found[row.name] = row.parse(text)
-        except ValueError as exc:
-            raise ConfigurationError(
-                f"{origins[row.name]}: expected {exc}, not {'(hidden)' if row.secret else repr(text)}"
-            ) from None
+        found[row.name] = row.read(text, origins[row.name])
     return Loaded(settings=Settings(**found), origins=origins, warnings=tuple(_unknown(environ)))
 
 

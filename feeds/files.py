@@ -15,7 +15,7 @@ from feeds.splitter import FileFormatError, choose_splitter, without_mark
 #: Read at once.
 _CHUNK_BYTES = 256 * 1024
 #: A request is sent when it holds as much, however few events that is: well below what the entrypoint takes.
-_MOST_REQUEST_BYTES = 4 * 1024**2
+MOST_REQUEST_BYTES = 4 * 1024**2
 #: Of gzip's two magic bytes the first is enough (and a pipe may hold no more yet): no JSON begins with it.
 _GZIP_BEGINNING = b"\x1f"
 STANDARD = "-"
@@ -40,7 +40,7 @@ def read_requests(source: str, size: int, progress: Callable[[int], None] | None
                 for event in events:
                     request.append(event)
                     weight += len(event)
-                    if len(request) >= size or weight >= _MOST_REQUEST_BYTES:
+                    if len(request) >= size or weight >= MOST_REQUEST_BYTES:
                         yield request
                         request, weight = [], 0
                 if request and not raw.seekable():

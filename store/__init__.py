@@ -15,7 +15,7 @@
 
 from collections.abc import Iterable
 
-from store.errors import StoreDataError, StoreError, StoreRefusedError, StoreUnavailableError
+from store.errors import StoreDataError, StoreError, StoreMissingError, StoreRefusedError, StoreUnavailableError
 from store.protocol import (
     EncodedEvent,
     EventQuery,
@@ -43,6 +43,7 @@ __all__ = [
     "Store",
     "StoreDataError",
     "StoreError",
+    "StoreMissingError",
     "StoreRefusedError",
     "StoreUnavailableError",
     "StoredEvent",
@@ -50,29 +51,35 @@ __all__ = [
 ]
 
 
-async def connect(url: str, streams: Iterable[Stream] = ()) -> Store:
+async def connect(url: str, streams: Iterable[Stream] = (), *, create: bool = True) -> Store:
     """Open the store that a URL names; close it with `Store.close`.
 
     Arguments:
         url: `mongodb://[user:password@]host[:port]/database`, `mongodb+srv://…`, or `sqlite:PATH` (made if need be).
         streams: those whose events an earlier release may have stored with less than this one does; they say what is
             not there.
+        create: make the file, and its folder, where it is not there; if not, nothing is made that was not there.
 
     Returns before a MongoDB server has answered: its first call, such as `prepare` or `ping`, shows whether it does.
+    Only with `create=False` the server is asked whether the database holds a store.
 
     Raises:
         ConfigurationError: the URL names no store; its text never shows the URL, which may hold a password.
-        StoreError: the SQLite file cannot be opened.
+        StoreError: the SQLite file cannot be opened; with `create=False`, MongoDB does not answer.
+        StoreMissingError: there is no store, with `create=False`.
     """
     scheme, _, rest = url.partition(":")
     if scheme in ("mongodb", "mongodb+srv"):
         from store.mongo import MongoStore  # noqa: PLC0415 - the embedded store works without Motor's weight
 
-        return MongoStore.open(url, streams)
+        mongo = MongoStore.open(url, streams)
+        if not create:
+            await mongo.check_made()
+        return mongo
     if scheme == "sqlite" and rest:
         from store.embedded import EmbeddedStore  # noqa: PLC0415 - as above, the other way round
 
-        return await EmbeddedStore.open(rest)
+        return await EmbeddedStore.open(rest, create=create)
     raise ConfigurationError(
         "the store must be mongodb://HOST:PORT/DATABASE, mongodb+srv://HOST/DATABASE or sqlite:PATH"
     )

@@ -85,9 +85,9 @@ class EmbeddedStore:
         self._keys: dict[str, tuple[str, ...]] = {}
 
     @classmethod
-    async def open(cls, path: str) -> "EmbeddedStore":
-        """Open a file, made if need be. Raises StoreError."""
-        return cls(await asyncio.to_thread(make_file, path))
+    async def open(cls, path: str, *, create: bool = True) -> "EmbeddedStore":
+        """Open a file, made if need be and if `create`. Raises StoreError."""
+        return cls(await asyncio.to_thread(make_file, path, create=create))
 
     async def prepare(self, stream: str, key_names: Sequence[str]) -> None:
         """Make a stream's table and indexes; see the protocol."""

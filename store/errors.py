@@ -11,6 +11,10 @@ class StoreUnavailableError(StoreError):
     """The store cannot be reached."""
 
 
+class StoreMissingError(StoreError):
+    """There is no store at that place, and it was not to be made."""
+
+
 class StoreDataError(StoreError):
     """The store holds something that we cannot read, such as a document of a newer format version."""
 

@@ -23,7 +23,7 @@ from pymongo.errors import BulkWriteError
 
 from analytics import DayTally
 from store.chunks import chunks
-from store.errors import StoreError, StoreRefusedError
+from store.errors import StoreError, StoreMissingError, StoreRefusedError
 from store.mongo_checkpoints import CHECKPOINTS, DAYS, MongoCheckpoints
 from store.mongo_client import (
     CONTENT_CODES,
@@ -97,6 +97,17 @@ class MongoStore:
     def open(cls, url: str, streams: Iterable[Stream] = ()) -> "MongoStore":
         """A store for a URL; it connects at its first call. Raises ConfigurationError."""
         return cls(*open_client(url), streams)
+
+    async def check_made(self) -> None:
+        """Raise StoreMissingError, with the store closed, if the database was never prepared."""
+        try:
+            with translated("look into the store"):
+                found = await self._database.list_collection_names(authorizedCollections=True)
+            if LEDGER not in found:
+                raise StoreMissingError(f"the database {self._database.name} of this MongoDB server holds no store")
+        except BaseException:
+            await self.close()
+            raise
 
     def _collection(self, name: str) -> Collection:
         return collection(self._database, name)

@@ -7,10 +7,11 @@ Each stream has a table of its own, with one column for each of its keys. The ve
 import re
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from store.errors import StoreDataError, StoreUnavailableError
+from store.errors import StoreDataError, StoreMissingError, StoreUnavailableError
 from store.protocol import StoredEvent
 from store.sqlite_thread import connect, translate
 
@@ -60,13 +61,17 @@ _ESCAPED = re.compile(r"\\(.)")
 _MEANINGS = {"\\": "\\", "n": "\n", "0": "\0"}
 
 
-def make_file(name: str) -> Path:
+def make_file(name: str, *, create: bool = True) -> Path:
     """Make a file and its tables if they are not there; its absolute path. A file of the version before gets what it
-    lacks. Raises StoreError, and its branch StoreDataError for a file of another version."""
+    lacks. Raises StoreError, and its branches StoreDataError for a file of another version and StoreMissingError for
+    one that is not there and not to be made."""
     path = Path(name).expanduser().absolute()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = connect(path)
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        else:
+            _check_made(path)
+        connection = connect(path, create=create)
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version not in (*_UPGRADED, SCHEMA_VERSION):
@@ -80,6 +85,15 @@ def make_file(name: str) -> Path:
     except OSError as exc:
         raise StoreUnavailableError(f"{path} cannot be made: {exc.strerror}") from exc
     return path
+
+
+def _check_made(path: Path) -> None:
+    """Raise StoreMissingError unless the file is a store. It is only read: it may be a database of another program."""
+    if not path.is_file():
+        raise StoreMissingError(f"there is no store at {path}")
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as connection:
+        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+            raise StoreMissingError(f"{path} holds no store")
 
 
 def make_stream(connection: sqlite3.Connection, stream: str, key_names: Sequence[str]) -> None:

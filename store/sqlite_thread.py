@@ -39,9 +39,18 @@ _NOT_BOUND = "Error binding parameter"
 _NOT_ENCODED = (OverflowError, UnicodeEncodeError)
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """A connection with our settings. Raises sqlite3.Error."""
-    connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False)
+def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
+    """A connection with our settings to a file that is there, or, with `create`, to one that is made if need be.
+
+    Raises sqlite3.Error.
+    """
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?mode={'rwc' if create else 'rw'}",
+        uri=True,
+        timeout=_BUSY_TIMEOUT_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
     try:
         _switch_to_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")  # a commit survives power loss

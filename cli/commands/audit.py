@@ -10,6 +10,7 @@ from cli.maintenance import RABBITMQ_LAG_S, is_embedded, opened_broker, opened_s
 from cli.options import takes_settings
 from cli.roles import stream_of
 from cli.settings import Settings
+from cli.values import masked_url
 from engine import AuditReport, Repaired, unrest
 from engine import audit as audit_store
 from engine import repair as repair_store
@@ -24,12 +25,16 @@ def audit(
     repair: Annotated[
         bool, typer.Option("--repair", help="First count stored events of frames that were lost; only at rest.")
     ] = False,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="End with 0 if nothing is stored; otherwise with 1.")
+    ] = False,
 ) -> None:
     """Check from the stored data that every event is counted exactly once.
 
     Each ledger entry has to be the fold of the events that its frame owns, each writer's entries have to be numbered
     without gaps, and the totals have to be, day by day, the sum of the stored events. It may run beside traffic; what
-    comes in meanwhile is left out. Ends with 1 if anything differs.
+    comes in meanwhile is left out. Ends with 1 if anything differs, or if the store is empty: it is
+    likely another store than the one that was meant.
 
     --repair writes the ledger entries of frames that own stored events, and that no queue holds any more. It needs the
     system at rest: nothing in the work queue or among the dead letters, and no worker connected.
@@ -40,8 +45,9 @@ def audit(
     if as_json:
         typer.echo(msgspec.json.encode(report).decode())
     else:
-        _print(report)
-    if report.differences:
+        _print(report, settings)
+    empty = not (report.events or report.entries)
+    if report.differences or (empty and not allow_empty):
         raise typer.Exit(1)
 
 
@@ -52,7 +58,7 @@ async def _audit(settings: Settings) -> AuditReport:
 
 async def _repair(settings: Settings) -> Repaired:
     """Raises TillstreamError for a system that is not at rest."""
-    async with opened_broker(settings, "audit --repair") as broker, opened_store(settings) as store:
+    async with opened_store(settings) as store, opened_broker(settings, "audit --repair") as broker:
         stable_s = 0.0 if is_embedded(settings) else RABBITMQ_LAG_S
         if reasons := await unrest(broker, topology_of(settings), stable_s=stable_s):
             raise TillstreamError(f"not at rest, nothing was repaired: {'; '.join(reasons)}")
@@ -73,8 +79,12 @@ OPEN_HINT = (
 )
 
 
-def _print(report: AuditReport) -> None:
+def _print(report: AuditReport, settings: Settings) -> None:
     console = Console(highlight=False, soft_wrap=True)
+    console.print(f"audited {masked_url(settings.store)}", markup=False)
+    if not (report.events or report.entries):
+        console.print("the store is empty")
+        return
     dropped = f" ({report.dropped} without their tally, dropped below the checkpoint)" if report.dropped else ""
     console.print(
         f"{report.events} events on {report.days} days, {report.entries} ledger entries{dropped} "

@@ -9,9 +9,11 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+import store as stores
 from cli.feed_progress import Reached, shown
 from cli.options import takes_settings
-from cli.settings import Settings
+from cli.settings import Settings, setting
+from cli.values import masked_url
 from feeds import (
     STANDARD,
     Copies,
@@ -25,6 +27,7 @@ from feeds import (
     run_feed,
     send_files,
     send_requests,
+    send_stored,
 )
 from runtime import run, stop_event
 from streams.errors import ConfigurationError
@@ -124,23 +127,39 @@ def generate(
     _exit(sender)
 
 
-@takes_settings("tokens_file")
+@takes_settings("timezone", "tokens_file")
 def post(
     settings: Settings,
     *,
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="JSON or NDJSON, plain or gzip; - is standard input.")
-    ],
+        list[str] | None, typer.Argument(metavar="FILE...", help="JSON or NDJSON, plain or gzip; - is standard input.")
+    ] = None,
     to: Annotated[str | None, typer.Option(metavar="URL", help=_SERVER)] = None,
     batch: Annotated[int, typer.Option(min=1, max=5000, help="Receipts in a request.")] = 500,
     concurrency: Concurrency = 4,
     token: Token = None,
+    from_store: Annotated[
+        str | None,
+        typer.Option(
+            "--from-store", metavar="URL", help="Send the receipts of this store instead: sqlite:PATH or mongodb://…"
+        ),
+    ] = None,
 ) -> None:
     """Send files of receipts: an object, an array of any size, or NDJSON, each also as gzip.
 
     Ends with what became of every receipt; the exit code is 1 if any was refused. Sending a file again is safe:
     what was taken before does not count twice.
+
+    --from-store brings the receipts of a store home into which a worker wrote by mistake. Stop that worker first. The
+    store is only read.
     """
+    if bool(files) == (from_store is not None):
+        raise ConfigurationError("post sends files, or the receipts of a store: name FILE… or --from-store URL")
+    if from_store is not None:
+        url = setting("store").read(from_store, "--from-store")
+        _post_stored(settings, url, _sender(settings, to, token, concurrency), batch)
+        return
+    assert files is not None
     sizes = {name: _size(name) for name in files}
     total = None if None in sizes.values() else sum(size for size in sizes.values() if size)
     read: dict[str, int] = {}
@@ -155,6 +174,29 @@ def post(
     if problems:
         raise FileFormatError("; ".join(map(str, problems)))
     _exit(sender)
+
+
+def _post_stored(settings: Settings, url: str, sender: Sender, batch: int) -> None:
+    """Send the receipts of a store."""
+    sent = run(_send_stored(settings, url, sender, batch))
+    if sent == 0:
+        typer.echo(f"{masked_url(url)} is empty")
+    _exit(sender)
+
+
+async def _send_stored(settings: Settings, url: str, sender: Sender, batch: int) -> int | None:
+    from cli.roles import stream_of
+
+    stream = stream_of(settings)
+    store = await stores.connect(url, [stream], create=False)
+    try:
+        return await _send(
+            sender,
+            lambda: send_stored(sender, store, stream.name, batch=batch),
+            lambda: Reached(sender.counts.settled, None),
+        )
+    finally:
+        await store.close()
 
 
 async def _send(sender: Sender, feed: Callable[[], Coroutine[Any, Any, T]], reached: Callable[[], Reached]) -> T | None:

@@ -8,11 +8,15 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from aiohttp import web
 
+import store as stores
 from feeds import Generator, GeneratorOptions
+from streams import ReceiptStream
 from tests.integration.feeds.server import StandIn, Taken, accepted, refuse, stand_in
 from tests.support import eventually, free_port
 
@@ -244,3 +248,47 @@ async def test_a_damaged_file_is_told_after_what_came_before_was_sent(server: St
     assert ended.code == 2
     assert 50 + 10 < len(server.accepted) < 200
     assert ended.err.endswith("cut.gz: the gzip data is damaged or ends early\n")
+
+
+async def test_a_stray_stores_receipts_are_brought_home(server: StandIn, tmp_path: Path) -> None:
+    """Every receipt of the store is posted as it was received, in requests of the size asked for; the store is read."""
+    lines = receipts(1203)
+    path = tmp_path / "stray.db"
+    await stored(path, lines)
+    before = path.read_bytes()
+    posted = await tillstream("post", "--from-store", f"sqlite:{path}", "--to", server.url, "--batch", "100")
+    assert posted.code == 0, posted.err
+    assert posted.out.startswith("1,203 accepted")
+    assert sorted(map(as_received, server.accepted)) == sorted(as_received(json.loads(line)) for line in lines)
+    assert max(len(request.events) for request in server.requests) == 100
+    assert path.read_bytes() == before
+
+
+async def test_a_stray_store_without_receipts_is_empty_and_one_that_is_not_there_an_error(
+    server: StandIn, tmp_path: Path
+) -> None:
+    """Neither sends anything, and nothing is made."""
+    await stored(tmp_path / "empty.db", [])
+    empty = await tillstream("post", "--from-store", f"sqlite:{tmp_path}/empty.db", "--to", server.url)
+    assert (empty.code, empty.out.splitlines()[-1]) == (0, f"sqlite:{tmp_path}/empty.db is empty")
+    missing = await tillstream("post", "--from-store", f"sqlite:{tmp_path}/no/x.db", "--to", server.url)
+    assert (missing.code, missing.err) == (2, f"error: there is no store at {tmp_path}/no/x.db\n")
+    assert not (tmp_path / "no").exists()
+    neither = await tillstream("post", "--to", server.url)
+    assert (neither.code, neither.err.count("\n")) == (2, 1)
+    assert server.requests == []
+
+
+async def stored(path: Path, lines: list[bytes]) -> None:
+    """Make a store that holds these receipts, as a worker does."""
+    store = await stores.connect(f"sqlite:{path}")
+    stream = ReceiptStream(ZoneInfo("UTC"))
+    await store.prepare(stream.name, stream.key_names)
+    events = [stream.parse(stream.accept(line, 1.7e9)) for line in lines]
+    await store.insert_events(stream.name, [store.encode(event, "f" * 32) for event in events], 1.7e9)
+    await store.close()
+
+
+def as_received(receipt: dict[str, Any]) -> str:
+    """A receipt without the moment of its reception."""
+    return json.dumps({name: value for name, value in receipt.items() if name != "receivedTime"}, sort_keys=True)

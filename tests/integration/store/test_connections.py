@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 import store as stores
-from store import EventQuery, RejectedQuery, Store, StoreError
+from store import EventQuery, RejectedQuery, Store, StoreError, StoreMissingError
 from streams.errors import ConfigurationError
 from tests.integration.store.examples import KEY_NAMES, STREAM, entry, event, frame, rejected
 
@@ -109,3 +109,16 @@ async def test_a_url_that_names_no_store_is_refused_without_showing_it(wrong: st
         await stores.connect(wrong)
     assert "hu" not in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+async def test_a_store_that_is_not_there_is_not_made(url: str) -> None:
+    """For commands that read: `create=False` finds what is there, and makes nothing."""
+    for _ in range(2):
+        with pytest.raises(StoreMissingError, match="no store"):
+            await stores.connect(url, create=False)
+    made = await stores.connect(url)
+    await made.prepare(STREAM, KEY_NAMES)
+    await made.close()
+    found = await stores.connect(url, create=False)
+    assert await found.events(STREAM, EventQuery()) == []
+    await found.close()

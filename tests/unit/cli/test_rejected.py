@@ -70,7 +70,6 @@ def test_times_are_those_of_the_configured_zone() -> None:
         (("replay",), "say which: --id, --reason, --since or --before"),
         (("discard", "--note", "x"), "say which: --id, --reason, --since or --before"),
         (("replay", "--all", "--force"), "--force needs the items to be named"),
-        (("show", "x\x1b"), "nothing of the id x\\x1b was rejected"),
         (("tidy",), "No such command 'tidy'"),
         ((), "Missing command"),
     ],
@@ -116,3 +115,16 @@ def test_lists_and_discards_what_is_asked_for(tmp_path: Path, capsys: pytest.Cap
     assert run("list", **data) == 0
     assert [int(each[:32], 16) for each in capsys.readouterr().out.splitlines()] == [5, 4, 3]
     assert sorted(path.name.split("-")[0] for path in tmp_path.iterdir() if "broker" in path.name) == []
+
+
+def test_an_id_that_is_not_there_is_said_without_its_control_characters(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """They would be commands to a terminal."""
+    asyncio.run(_made(tmp_path / "store.db"))
+    assert run("show", "x\x1b", TILLSTREAM_DATA=str(tmp_path)) == 2
+    assert "nothing of the id x\\x1b was rejected" in capsys.readouterr().err
+
+
+async def _made(path: Path) -> None:
+    await (await stores.connect(f"sqlite:{path}")).close()
