@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 
 from entrypoint.config import EntrypointConfig
@@ -56,6 +56,18 @@ def room_for(connections: int) -> int:
     return room
 
 
+class _Request(web.BaseRequest):
+    """A request whose answer does not say which versions of what gave it."""
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        response.headers.popall(hdrs.SERVER, None)
+
+
+def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+    """aiohttp's factory of requests, errors below our handlers included."""
+    return _Request(message, payload, protocol, writer, task, asyncio.get_running_loop())
+
+
 class ConnectionServer(web.Server):
     """aiohttp's low-level server with our connections, and no more of them than there may be.
 
@@ -68,6 +80,7 @@ class ConnectionServer(web.Server):
     def __init__(self, handler: Handler, config: EntrypointConfig, on_refused: Callable[[], None]) -> None:
         super().__init__(
             handler,
+            request_factory=_request,
             access_log=None,
             auto_decompress=False,  # ours is bounded
             keepalive_timeout=config.idle_timeout_seconds,

@@ -285,3 +285,25 @@ async def test_idle_connections_do_not_hold_up_a_stop(entry: Entry) -> None:
     async with asyncio.timeout(WAIT):
         assert await reader.read() == b""
     writer.close()
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        "GET /docs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        "GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        "POST /receipt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
+        "GET / HTTP/1.1\r\nno header\r\n\r\n",
+        "nonsense\r\n\r\n",
+    ],
+)
+async def test_no_answer_says_which_versions_gave_it(entry: Entry, request_text: str) -> None:
+    """Neither good answers nor errors below our handlers have a Server header."""
+    reader, writer = await asyncio.open_connection(entry.bound.host, entry.bound.port)
+    writer.write(request_text.encode())
+    async with asyncio.timeout(WAIT):
+        head = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    assert head.startswith(b"HTTP/1.")
+    for word in (b"server:", b"aiohttp", b"python/"):
+        assert word not in head.lower()
