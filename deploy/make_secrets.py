@@ -6,10 +6,13 @@ printed, and stay as they are once they are there: only `--rotate` replaces one.
 
 import argparse
 import base64
+import difflib
 import hashlib
 import json
 import os
+import re
 import secrets
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -72,9 +75,8 @@ def _url(role: str) -> Callable[[], tuple[str, ...]]:
     return lambda: (f"amqp://{USER_PREFIX}{role}:{password()}@rabbitmq:5672/tillstream",)
 
 
-def _mongo() -> tuple[str, ...]:
-    made = password()
-    return "tillstream", made, f"mongodb://tillstream:{made}@mongo:27017/tillstream?authSource=admin"
+def _store_url(role: str) -> Callable[[], tuple[str, ...]]:
+    return lambda: (f"mongodb://{USER_PREFIX}{role}:{password()}@mongo:27017/tillstream?authSource=admin",)
 
 
 def _dashboard_user() -> tuple[str, ...]:
@@ -82,27 +84,43 @@ def _dashboard_user() -> tuple[str, ...]:
     return dashboard_line(OPERATOR, made), made
 
 
-#: Users at RabbitMQ but the operator.
+#: Users at RabbitMQ but the operator, and at MongoDB but the root.
 ROLES = ("entrypoint", "worker", "totals", "dashboard", "storm", "tools")
 _LOAD = "docker compose exec rabbitmq rabbitmqctl import_definitions /run/secrets/rabbitmq-definitions.json"
 _RESTARTED = {"storm": "nimbus supervisor", "tools": ""}
 
 
-def _take_url(role: str) -> str:
+_MAKE_USERS = "docker compose run --rm mongo-users"
+
+
+def _take_url(role: str, load: str) -> str:
     services = _RESTARTED.get(role, role)
-    return _LOAD + (f" && docker compose restart {services}" if services else "")
+    return load + (f" && docker compose restart {services}" if services else "")
 
 
 SECRETS = (
-    *(Secret(f"broker-{role}", (f"broker-{role}-url",), _url(role), _take_url(role)) for role in ROLES),
+    *(Secret(f"broker-{role}", (f"broker-{role}-url",), _url(role), _take_url(role, _LOAD)) for role in ROLES),
+    *(
+        Secret(f"store-{role}", (f"store-{role}-url",), _store_url(role), _take_url(role, _MAKE_USERS))
+        for role in ROLES
+    ),
     Secret("rabbitmq-admin", ("rabbitmq-admin-password",), lambda: (password(),), _LOAD),
-    Secret("mongo", ("mongo-root-user", "mongo-root-password", "store-url"), _mongo, "see docs/operations.md"),
+    Secret(
+        "mongo",
+        ("mongo-root-user", "mongo-root-password"),
+        lambda: ("tillstream", password()),
+        "see docs/operations.md",
+    ),
     Secret("tokens", ("tokens",), lambda: (f"tills:{password()}",), "by itself, within a second"),
     Secret("dashboard-user", ("dashboard-users", "dashboard-password"), _dashboard_user, "by itself, within seconds"),
     Secret(
         "dashboard-secret", ("dashboard-secret",), lambda: (secrets.token_hex(32),), "docker compose restart dashboard"
     ),
 )
+#: Compose reads this file first, and its name is in the message where it is not there.
+MARK = "run-scripts-secrets-first"
+#: What docker-compose.yml mounts from the repository.
+CONFIGURATION = ("deploy/rabbitmq/rabbitmq.conf", "deploy/rabbitmq/enabled_plugins", "deploy/storm/storm.yaml")
 #: Made from the others each time.
 DEFINITIONS_FILE = "rabbitmq-definitions.json"
 _HINTS = {
@@ -119,35 +137,51 @@ class Refused(Exception):  # noqa: N818 - it is told as it is, in one line
 class Folder:
     """The folder of secrets, and what became of each file.
 
-    Files are written in place: a container has the file itself and would not see another one put in its place.
+    A new folder is made aside and gets its name when all is in it, and so is each new file of one that is there:
+    an interruption leaves nothing that looks whole. A file that is replaced is written in place: a container has the
+    file itself and would not see another one put in its place.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.made: list[str] = []
         self.kept: list[str] = []
-        path.mkdir(mode=_MODE_OF_FOLDER, parents=True, exist_ok=True)
-        path.chmod(_MODE_OF_FOLDER)
+        self._at = path if path.exists() else path.with_name(f"{path.name}.part")
+        if self._at != path:
+            shutil.rmtree(self._at, ignore_errors=True)
+        self._at.mkdir(mode=_MODE_OF_FOLDER, parents=True, exist_ok=True)
+        self._at.chmod(_MODE_OF_FOLDER)
 
     def has(self, name: str) -> bool:
         """Whether a file is there. A folder of its name is what Docker makes where a secret was missing."""
-        if (self.path / name).is_dir():
+        if (self._at / name).is_dir():
             raise Refused(f"{self.path / name} is a folder, made by Docker when the file was missing: remove it")
-        return (self.path / name).exists()
+        return (self._at / name).exists()
 
     def read(self, name: str) -> str:
         """A file's text without the line end."""
-        return (self.path / name).read_text("utf-8").strip()
+        return (self._at / name).read_text("utf-8").strip()
 
     def write(self, name: str, text: str) -> None:
         """Write a file, new or in place."""
-        path = self.path / name
-        with path.open("w", encoding="utf-8") as file:
+        path = self._at / name
+        fresh = path if path.exists() else path.with_name(f".{name}.part")
+        with fresh.open("r+" if fresh == path else "w", encoding="utf-8") as file:
             file.write(text + "\n")
+            file.truncate()
             file.flush()
             os.fsync(file.fileno())
-        path.chmod(_MODE_OF_FILE)
+        fresh.chmod(_MODE_OF_FILE)
+        fresh.replace(path)
         self.made.append(name)
+
+    def finish(self) -> None:
+        """Say that all is there: to Compose by a file, and by the folder's name."""
+        if not (self._at / MARK).exists():
+            (self._at / MARK).write_text("# Everything that ./scripts/secrets makes is here.\n", "utf-8")
+        (self._at / MARK).chmod(_MODE_OF_FILE)
+        if self._at != self.path:
+            self._at.rename(self.path)
 
 
 def make(folder: Folder, rotated: Sequence[str]) -> None:
@@ -156,13 +190,27 @@ def make(folder: Folder, rotated: Sequence[str]) -> None:
     for secret in SECRETS:
         there = [name for name in secret.files if folder.has(name)]
         if there and secret.name not in rotated:
-            if len(there) < len(secret.files):
-                missing = ", ".join(sorted({*secret.files} - {*there}))
-                raise Refused(f"{folder.path}: {missing} is gone: put it back, or --rotate {secret.name}")
+            if missing := [name for name in secret.files if name not in there or not folder.read(name)]:
+                raise Refused(f"{folder.path}: {', '.join(missing)} is gone: put it back, or --rotate {secret.name}")
             folder.kept += there
             continue
-        for name, text in zip(secret.files, secret.make(), strict=True):
+        own = _own_store(folder) if secret.name.startswith("store-") and not there else None
+        for name, text in zip(secret.files, secret.make() if own is None else (own,), strict=True):
             folder.write(name, text)
+
+
+def _own_store(folder: Folder) -> str | None:
+    """The address of a MongoDB of one's own, as releases before there were users per role have it in one file."""
+    before = folder.read("store-url") if folder.has("store-url") else ""
+    return before if before and "@mongo:27017/" not in before else None
+
+
+def open_configuration(folder: Path) -> None:
+    """Let containers' users read the configuration that they get from outside, whatever the umask of the clone was."""
+    for name in CONFIGURATION:
+        mode = (folder / name).stat().st_mode
+        if mode & 0o044 != 0o044:
+            (folder / name).chmod(mode | 0o044)
 
 
 def write_definitions(folder: Folder, template: Path) -> None:
@@ -199,9 +247,27 @@ def write_env(path: Path, folder: str) -> bool:
     if any(line.startswith(f"{name}=") for line in lines):
         return False
     lines += ["# By ./scripts/secrets; without it `docker compose` says to run that first.", f"{name}={folder}"]
-    path.touch(mode=0o600)
-    path.write_text("\n".join(lines) + "\n", "utf-8")
+    fresh = path.with_name(f"{path.name}.part")
+    fresh.touch(mode=0o600)
+    fresh.write_text("\n".join(lines) + "\n", "utf-8")
+    if path.exists():
+        shutil.copymode(path, fresh)
+    fresh.replace(path)
     return True
+
+
+def unknown_variables(env: Path, compose: Path) -> list[str]:
+    """A warning for each line of `.env` that nothing reads: it would be ignored without a word."""
+    if not env.exists():
+        return []
+    known = set(re.findall(r"TILLSTREAM_[A-Z_]+", compose.read_text("utf-8")))
+    given = re.findall(r"^\s*(?:export\s+)?(TILLSTREAM_\w+)\s*=", env.read_text("utf-8-sig"), re.MULTILINE)
+    lines = []
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            lines.append(f"{env}: {name} is read by nothing" + (f"; did you mean {near[0]}?" if near else ""))
+    return lines
 
 
 def say(folder: Folder, rotated: Sequence[str]) -> None:
@@ -239,12 +305,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Folder(given.folder or Path("secrets"))
         make(folder, rotated)
         write_definitions(folder, given.definitions)
+        folder.finish()
+        open_configuration(ROOT)
         if given.folder is None and write_env(Path(".env"), "./secrets"):
             print("made .env")
     except (Refused, OSError, ValueError) as exc:
         print(f"scripts/secrets: {exc}", file=sys.stderr)
         return 2
     say(folder, rotated)
+    for line in unknown_variables(Path(".env"), ROOT / "docker-compose.yml"):
+        print(f"scripts/secrets: {line}", file=sys.stderr)
     return 0
 
 

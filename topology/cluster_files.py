@@ -59,6 +59,7 @@ def storm_yaml(folder: Path, ports: Ports, heaps: Heaps, extra: Mapping[str, Any
         "task.heartbeat.frequency.secs": 1,
         "executor.metrics.frequency.secs": 2,  # how often Nimbus hears of executors; Storm's own 60 s are long to wait
         "topology.stats.sample.rate": 1.0,
+        "ui.actions.enabled": False,  # should somebody start a UI beside it: it knows no passwords
         # Its own store of metrics is a database of 73 MB that nothing here reads.
         "storm.metricstore.class": "org.apache.storm.metricstore.NoOpMetricStore",
     }

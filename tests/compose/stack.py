@@ -28,7 +28,7 @@ class Stack:
         folder: of its secrets; made by `make_secrets`.
         zone: time zone of the tills.
         project: what its containers, networks and volumes are called after.
-        http, pages, ui: published ports of the entrypoints, the dashboard and RabbitMQ's pages.
+        http, pages, ui, storm: published ports of the entrypoints, the dashboard, RabbitMQ's pages and Storm's.
         judge: has every receipt that was sold.
         conflicting: receipts that were sold and contradict an earlier one.
         scale: service → how many, where it is not one; every `up` says it again, as Compose forgets.
@@ -40,6 +40,7 @@ class Stack:
     http: int = field(default_factory=free_port)
     pages: int = field(default_factory=free_port)
     ui: int = field(default_factory=free_port)
+    storm: int = field(default_factory=free_port)
     judge: Expected = field(default_factory=Expected)
     conflicting: set[bytes] = field(default_factory=set)
     scale: dict[str, int] = field(default_factory=dict)
@@ -62,6 +63,7 @@ class Stack:
             "TILLSTREAM_PORT": str(self.http),
             "TILLSTREAM_DASHBOARD_PORT": str(self.pages),
             "RABBITMQ_UI_PORT": str(self.ui),
+            "STORM_UI_PORT": str(self.storm),
         }
 
     @property

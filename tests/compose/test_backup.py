@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.compose.stack import ROOT, Stack
+from tests.compose.test_roles import LOGIN
 from tests.compose.test_traffic import assert_to_the_cent, more_sold, receipts
 from tests.support import eventually
 
@@ -52,7 +53,7 @@ async def test_a_backup_is_made_under_traffic_and_put_back(stack: Stack, tmp_pat
         pass
     await assert_to_the_cent(stack)
 
-    assert "docker compose down" in await script(stack, "restore", file, wanted=1)
+    assert "docker compose --profile '*' down" in await script(stack, "restore", file, wanted=1)
     await stack.compose("down", within=180)
     assert "--replace" in await script(stack, "restore", file, wanted=1)
     assert "restored" in await script(stack, "restore", file, "--replace")
@@ -65,17 +66,20 @@ async def test_a_backup_is_made_under_traffic_and_put_back(stack: Stack, tmp_pat
 
 
 async def test_passwords_and_tokens_are_replaced_without_losing_anything(stack: Stack) -> None:
-    """New ones for every process at RabbitMQ and for the tills; the old ones are refused."""
-    old_token = stack.token
+    """New ones for every process at RabbitMQ and MongoDB and for the tills; the old ones are refused."""
+    old_token, old_store = stack.token, stack.secret("store-worker-url")
     old_password = stack.secret("rabbitmq-admin-password")
-    names = ("broker-entrypoint", "broker-worker", "broker-totals", "broker-dashboard", "rabbitmq-admin", "tokens")
+    roles = ("entrypoint", "worker", "totals", "dashboard")
+    names = [f"{kind}-{role}" for kind in ("broker", "store") for role in roles] + ["rabbitmq-admin", "tokens"]
     await script(stack, "secrets", "--folder", stack.folder, "--rotate", *names)
     load = ("rabbitmqctl", "import_definitions", "/run/secrets/rabbitmq-definitions.json")
     await stack.compose("exec", "-T", "rabbitmq", *load)
-    for role in ("worker", "totals", "entrypoint", "dashboard"):
+    await stack.compose("run", "--rm", "-T", "mongo-users")
+    for role in roles:
         await stack.compose("restart", role)
     await stack.up()
     assert stack.token != old_token
+    assert (await stack.python(f"URL = {old_store!r}\n{LOGIN}")).strip() == "refused"
     await stack.compose(
         "exec", "-T", "rabbitmq", "rabbitmqctl", "authenticate_user", "operator", old_password, wanted=65
     )

@@ -87,6 +87,34 @@ async def test_a_role_is_refused_what_it_may_not_do(stack: Stack, service: str) 
     assert set(told.values()) == {"refused"}, told
 
 
+#: Logs in to MongoDB with an address, with that of a service by default; prints what came of it.
+LOGIN = """
+import os, pathlib, sys
+import pymongo
+url = URL or pathlib.Path(os.environ["TILLSTREAM_STORE_FILE"]).read_text().strip()
+client = pymongo.MongoClient(url, serverSelectionTimeoutMS=20000)
+try:
+    client.tillstream.ledger.find_one()
+    print("in as " + client.tillstream.command("connectionStatus")["authInfo"]["authenticatedUsers"][0]["user"])
+except pymongo.errors.OperationFailure as exc:
+    print("refused" if exc.code in (13, 18) else exc)
+"""
+
+
+@pytest.mark.parametrize("service", MAY)
+async def test_each_role_logs_in_to_mongodb_as_itself(stack: Stack, service: str) -> None:
+    """With its own password. (What a role may do there is MongoDB's to hold; the stand-in for it knows no roles.)"""
+    role = "tools" if service == "tillstream" else service
+    assert (await stack.python(f"URL = None\n{LOGIN}", service)).strip() == f"in as tillstream-{role}"
+
+
+async def test_nobody_logs_in_to_mongodb_without_a_password(stack: Stack) -> None:
+    """Nor with another role's."""
+    other = stack.secret("store-worker-url").replace("tillstream-worker:", "tillstream-totals:")
+    for url in ("mongodb://mongo:27017/tillstream", other):
+        assert (await stack.python(f"URL = {url!r}\n{LOGIN}")).strip() == "refused", url
+
+
 async def test_guest_may_not_come_in(stack: Stack) -> None:
     """The user and password that every RabbitMQ is known by are not there."""
     program = """

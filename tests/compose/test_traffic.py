@@ -12,9 +12,10 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 from playwright.async_api import Browser, expect
+from yarl import URL
 
 from feeds import Copies, Generator, GeneratorOptions, Sender
-from tests.compose.stack import Stack, inspected
+from tests.compose.stack import Stack, docker, inspected
 from tests.integration.system.test_exactness import assert_day
 from tests.support import eventually
 
@@ -50,6 +51,8 @@ async def assert_to_the_cent(stack: Stack) -> None:
 async def test_every_service_is_healthy(stack: Stack) -> None:
     """`up --wait` came back, and each container says so itself."""
     services = await stack.services()
+    (users,) = services.pop("mongo-users")
+    assert (users["State"], users["ExitCode"]) == ("exited", 0)
     assert set(services) == {"rabbitmq", "mongo", "proxy", "entrypoint", "worker", "totals", "dashboard"}
     assert len(services["worker"]) == 4
     states = {each["Name"]: (each["State"], each["Health"]) for each in itertools.chain(*services.values())}
@@ -60,6 +63,20 @@ async def test_who_has_no_token_is_refused(stack: Stack) -> None:
     """Through the published port, too."""
     async with aiohttp.ClientSession() as session, session.post(f"{stack.url}/receipt", data=b"{}") as answer:
         assert answer.status == 401
+
+
+async def test_figures_and_versions_stay_inside(stack: Stack) -> None:
+    """The published port answers neither /metrics nor /readyz, however they are written, and names no software."""
+    written = ("/metrics", "/readyz", "/%6detrics", "/%2fmetrics", "//metrics", "/./readyz", "/metrics/", "/METRICS")
+    async with aiohttp.ClientSession() as session:
+        for path in written:
+            async with session.get(URL(f"{stack.url}{path}", encoded=True)) as answer:
+                assert answer.status == 404, path
+                assert "Server" not in answer.headers
+                assert "tillstream_" not in await answer.text()
+        async with session.get(f"{stack.url}/healthz") as answer:
+            assert answer.status == 200
+            assert "Server" not in answer.headers
 
 
 async def test_ten_thousand_receipts_are_right_to_the_cent(stack: Stack, browser: Browser) -> None:
@@ -192,10 +209,38 @@ asyncio.run(main())
     await assert_to_the_cent(stack)
 
 
+async def assert_storms_page_only_shows(stack: Stack) -> None:
+    """What kills a topology, restarts a worker or changes a log level does not reach the UI; pages do."""
+    serve = ("run", "--detach", "--rm", "--no-deps", "--use-aliases", "--entrypoint", "python3", "storm-ui")
+    name = (await stack.compose("--profile", "storm", *serve, "-m", "http.server", "8080")).split()[-1]
+    try:
+        async with aiohttp.ClientSession(base_url=f"http://127.0.0.1:{stack.storm}") as session:
+
+            async def answer(method: str, path: str) -> int:
+                async with session.request(method, URL(path, encoded=True)) as response:
+                    return response.status
+
+            async def shows() -> bool:
+                return await answer("GET", "/") == 200
+
+            await eventually(shows, timeout=60, every=0.5)
+            for method, path in (
+                ("POST", "/api/v1/topology/tillstream-1-1/kill/0"),
+                ("POST", "/api/v1/topology/tillstream-1-1/rebalance/0"),
+                ("PUT", "/"),
+                ("GET", "/api/v1/topology/tillstream-1-1/profiling/restartworker/x:6700/1"),
+                ("GET", "/api/v1/topology/tillstream-1-1/%70rofiling/restartworker/x:6700/1"),
+            ):
+                assert await answer(method, path) == 403, (method, path)
+    finally:
+        docker("stop", "--time", "1", name)
+
+
 async def test_the_storm_engine_takes_over(stack: Stack) -> None:
     """The profile `storm`: with workers and totals stopped under traffic, the topology counts what comes in; when it is
-    killed, they do again. (Not Storm's own UI, which the stand-in for its image does not have.)"""
-    services = ("zookeeper", "nimbus", "supervisor", "topology-submit")
+    killed, they do again. `up --wait` comes back when the topology runs. (Storm's own UI is not in the stand-in for its
+    image.)"""
+    services = ("zookeeper", "nimbus", "supervisor", "topology-submit", "storm-page")
     await stack.compose("--profile", "storm", "build", "--quiet", "supervisor", within=600)
     scale = ("--scale", "supervisor=2")
     await stack.compose(
@@ -207,7 +252,8 @@ async def test_the_storm_engine_takes_over(stack: Stack) -> None:
     async def runs() -> bool:
         return bool(json.loads((await stack.compose(*status, "--json")).splitlines()[-1])["runs"])
 
-    await eventually(runs, timeout=120, every=2)
+    assert await runs()
+    await assert_storms_page_only_shows(stack)
     async with stack.selling(receipts(stack), rate=RATE) as sender:
         await more_sold(sender)
         await stack.compose("stop", "worker", "totals")
