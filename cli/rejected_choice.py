@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cli.settings import Settings
 from engine.quarantine import REASONS, meets
 from runtime import read_moment
-from store.protocol import Rejected, RejectedQuery
+from store.protocol import RejectedQuery, RejectedSummary
 from streams import ConfigurationError
 
 
@@ -23,7 +23,7 @@ class Chosen:
         """Whether there may be dead letters among them: these are open, and poison."""
         return self.query.reason in (None, "poison") and self.query.status in (None, "open")
 
-    def has(self, item: Rejected) -> bool:
+    def has(self, item: RejectedSummary) -> bool:
         """Whether an item is one of them."""
         return meets(item, self.query) and (not self.ids or item.id in self.ids)
 

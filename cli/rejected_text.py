@@ -5,10 +5,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from store.protocol import Rejected
+from store.protocol import Rejected, RejectedSummary
 
 
-def line(item: Rejected, zone: ZoneInfo) -> str:
+def line(item: RejectedSummary, zone: ZoneInfo) -> str:
     """An item on one line."""
     return f"{item.id}  {_local(item.first_seen, zone)}  {item.reason:11}  {item.status:9}  {plain(item.detail)}"
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from store.protocol import Rejected
+from store.protocol import Rejected, RejectedSummary
 from streams.base import Stream
 from streams.errors import InvalidEventError
 
@@ -116,19 +116,19 @@ def identity(stream: Stream, item: Rejected) -> str:
         return ""
 
 
-def reason_of(item: Rejected) -> str:
+def reason_of(item: RejectedSummary) -> str:
     """Its reason, and what was done about it if it is not open any more."""
     return item.reason if item.status == "open" else f"{item.reason}, {item.status}"
 
 
-def todo(item: Rejected) -> tuple[str, ...]:
+def todo(item: RejectedSummary) -> tuple[str, ...]:
     """What to do about an open item, as texts and commands by turns; empty when nothing is to be done."""
     if item.status != "open" or item.reason not in TODOS:
         return ()
     return tuple(TODOS[item.reason].format(id=item.id).split("`"))
 
 
-def history(item: Rejected, zone: ZoneInfo) -> tuple[tuple[str, str], ...]:
+def history(item: RejectedSummary, zone: ZoneInfo) -> tuple[tuple[str, str], ...]:
     """What was done about it, oldest first: when, and what."""
     return tuple(
         (when(step.at, zone), STEPS.get(step.what, step.what) + (f" ({step.note})" if step.note else ""))

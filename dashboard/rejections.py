@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dashboard.reading import Reading
 from dashboard.stored import Stored
-from store.protocol import Rejected, RejectedQuery, Store
+from store.protocol import RejectedQuery, RejectedSummary, Store
 
 #: Read again so often while somebody looks.
 EVERY_SECONDS = 10.0
@@ -24,7 +24,7 @@ class Rejections:
     """
 
     counts: Mapping[str, int]
-    newest: tuple[Rejected, ...]
+    newest: tuple[RejectedSummary, ...]
 
 
 def rejections(stored: Stored) -> Reading[Rejections]:

@@ -11,7 +11,7 @@ from analytics.tally import DayTally, Tally
 from dashboard.reading import Reading, rest
 from dashboard.stored import Stored
 from store.errors import StoreUnavailableError
-from store.protocol import EventQuery, Store, StoredEvent
+from store.protocol import EventQuery, Page, Store, StoredEvent
 from streams.base import Stream
 from streams.errors import InvalidEventError
 
@@ -131,10 +131,10 @@ async def read_store_day(
         tally.merge(await asyncio.to_thread(fold, stored.stream, page))
         count += len(page)
         newest += tuple(page[: NEWEST - len(newest)])
-        if len(page) < PAGE or count >= most:
+        if not page.more or count >= most:
             break
         after = page[-1].id
-    before: list[StoredEvent] = []
+    before = Page[StoredEvent]()
     if not count:
         query = EventQuery(keys={"store": store}, limit=1)
         before = await stored.ask(partial(_events, stored.stream.name, query))
@@ -145,7 +145,7 @@ async def read_store_day(
         count=count,
         newest=newest,
         before=before[0] if before else None,
-        complete=len(page) < PAGE,
+        complete=not page.more,
         at=at,
     )
 
@@ -164,5 +164,5 @@ def fold(stream: Stream, events: Sequence[StoredEvent]) -> DayTally:
     return total
 
 
-async def _events(stream: str, query: EventQuery, store: Store) -> list[StoredEvent]:
+async def _events(stream: str, query: EventQuery, store: Store) -> Page[StoredEvent]:
     return await store.events(stream, query)

@@ -12,7 +12,7 @@ from typing import Any
 from broker.frames import Frame
 from broker.protocol import Broker, Message
 from engine.contents import owners_now
-from store.protocol import Rejected, RejectedQuery, RejectedStep, Store
+from store.protocol import Rejected, RejectedQuery, RejectedStep, RejectedSummary, Store
 from streams.base import Stream
 from streams.errors import InvalidEventError, TillstreamError
 
@@ -26,8 +26,12 @@ class NotReplayedError(TillstreamError):
     """An item was not replayed; the text says why, and nothing was published."""
 
 
-async def items(store: Store, stream: Stream, query: RejectedQuery, ids: Sequence[str] = ()) -> AsyncIterator[Rejected]:
+async def items(
+    store: Store, stream: Stream, query: RejectedQuery, ids: Sequence[str] = ()
+) -> AsyncIterator[RejectedSummary]:
     """Rejected items that meet a query, newest first, all of them: its `limit` and `after` are not looked at.
+
+    They come without their bytes: these are read one item at a time, by whoever needs them.
 
     Arguments:
         ids: if any, only these; those that are not there, or do not meet the query, are left out.
@@ -42,12 +46,12 @@ async def items(store: Store, stream: Stream, query: RejectedQuery, ids: Sequenc
         page = await store.rejected(stream.name, replace(query, limit=_PAGE, after=after))
         for item in page:
             yield item
-        if len(page) < _PAGE:
+        if not page.more:
             return
         after = page[-1].id
 
 
-def meets(item: Rejected, query: RejectedQuery) -> bool:
+def meets(item: RejectedSummary, query: RejectedQuery) -> bool:
     """Whether an item meets the conditions of a query."""
     return (
         query.reason in (None, item.reason)
@@ -80,7 +84,7 @@ async def replay(
     store: Store,
     broker: Broker,
     stream: Stream,
-    item: Rejected,
+    summary: RejectedSummary,
     *,
     force: bool = False,
     clock: Callable[[], float] = time.time,
@@ -93,9 +97,12 @@ async def replay(
     Arguments:
         force: also what `obstacle` says will be rejected again.
     Raises:
-        NotReplayedError: it is discarded, replayed already, or would be rejected again.
+        NotReplayedError: it is not there, discarded, replayed already, or would be rejected again.
         BrokerError, StoreError: it may have been published, and is not noted; do it again.
     """
+    item = await store.rejected_item(stream.name, summary.id)
+    if item is None:
+        raise NotReplayedError("it is not in the store")
     if item.status == "discarded":
         raise NotReplayedError("it was discarded")
     if item.status == "replayed":
@@ -134,7 +141,7 @@ def frame_message(stream: Stream, frame: Frame) -> Message:
 
 
 async def discard(
-    store: Store, item: Rejected, note: str = "", *, clock: Callable[[], float] = time.time
+    store: Store, item: RejectedSummary, note: str = "", *, clock: Callable[[], float] = time.time
 ) -> RejectedStep | None:
     """Note that nothing will be done about an item; it is kept, for the record. None if it was discarded before.
 
@@ -147,8 +154,8 @@ async def discard(
     return step
 
 
-def describe(item: Rejected, *, body: bool = False) -> dict[str, Any]:
-    """An item as the command line and HTTP give it as JSON; with its bytes if asked for, as text where they are."""
+def describe(item: RejectedSummary) -> dict[str, Any]:
+    """An item as the command line and HTTP give it as JSON; with its bytes if it has them, as text where they are."""
     shown: dict[str, Any] = {
         "id": item.id,
         "stream": item.stream,
@@ -157,10 +164,10 @@ def describe(item: Rejected, *, body: bool = False) -> dict[str, Any]:
         "source": item.source,
         "firstSeen": round(item.first_seen, 3),
         "status": item.status,
-        "bytes": len(item.body),
+        "bytes": item.size,
         "history": [_described(step) for step in item.steps],
     }
-    if body:
+    if isinstance(item, Rejected):
         try:
             shown["body"] = item.body.decode()
         except UnicodeDecodeError:

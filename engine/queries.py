@@ -6,7 +6,7 @@ from typing import Any
 
 from analytics.tally import DayTally
 from engine.totals import Totals
-from store.errors import StoreError
+from store.errors import StoreError, StoreUnavailableError
 from store.protocol import Store
 from streams.base import Stream
 
@@ -32,6 +32,8 @@ async def read_day(
         try:
             await totals.sync()
             return await totals.day(day), totals.revision, as_of
+        except StoreUnavailableError:
+            raise  # whoever asks has waited long enough to learn that
         except StoreError:
             if attempt == _ATTEMPTS:
                 raise

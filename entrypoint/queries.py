@@ -64,9 +64,8 @@ class Queries:
         return _json(_shown(event))
 
     async def events(self, request: web.BaseRequest) -> web.Response:
-        """`/receipts?…`: one more than the page is asked for, so that `next` is there only if there is more."""
+        """`/receipts?…`: `next` is there only if there is more; a page of large events ends before its limit."""
         given = self._check_parameters(request, self._parameters)
-        limit = _limit(given.get("limit"))
         low, high = _amount("min", given.get("min")), _amount("max", given.get("max"))
         if low is not None and high is not None and low > high:
             raise ProblemError(INVALID_QUERY, f"min is above max: {given['min']} and {given['max']}")
@@ -77,17 +76,16 @@ class Queries:
             at_least=low,
             at_most=high,
             after=given.get("after"),
-            limit=limit + 1,
+            limit=_limit(given.get("limit")),
         )
         async with _time_limit():
-            found = await self._store.events(self._stream.name, query)
-            if not found and query.after is not None:
+            page = await self._store.events(self._stream.name, query)
+            if not page and query.after is not None:
                 await self._check_place(query.after)
-        page = found[:limit]
         return _json(
             {
                 self._stream.name: [_shown(event) for event in page],
-                "next": page[-1].id if len(found) > limit else None,
+                "next": page[-1].id if page.more else None,
             }
         )
 
@@ -99,28 +97,24 @@ class Queries:
             item = await self._store.rejected_item(self._stream.name, id)
         if item is None:
             raise ProblemError(NOT_FOUND, f"nothing was rejected under the id {id[:300]}")
-        return _json(describe(item, body=True))
+        return _json(describe(item))
 
     async def rejected(self, request: web.BaseRequest) -> web.Response:
         """`/rejected?…`, without the bytes; pages as those of `/receipts`."""
         given = self._check_parameters(request, ("reason", "status", "since", "before", "after", "limit"))
-        limit = _limit(given.get("limit"))
         query = RejectedQuery(
             reason=_word("reason", given.get("reason"), REASONS),
             status=_word("status", given.get("status"), REJECTED_STATUSES),
             since=_moment("since", given.get("since")),
             before=_moment("before", given.get("before")),
             after=given.get("after"),
-            limit=limit + 1,
+            limit=_limit(given.get("limit")),
         )
         async with _time_limit():
-            found = await self._store.rejected(self._stream.name, query)
-            if not found and query.after is not None:
+            page = await self._store.rejected(self._stream.name, query)
+            if not page and query.after is not None:
                 await self._check_item(query.after)
-        page = found[:limit]
-        return _json(
-            {"rejected": [describe(item) for item in page], "next": page[-1].id if len(found) > limit else None}
-        )
+        return _json({"rejected": [describe(item) for item in page], "next": page[-1].id if page.more else None})
 
     async def _check_place(self, after: str) -> None:
         """An empty page is the end of the list only if its place is one: events never go away."""

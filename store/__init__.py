@@ -15,16 +15,25 @@
 
 from collections.abc import Iterable
 
-from store.errors import StoreDataError, StoreError, StoreMissingError, StoreRefusedError, StoreUnavailableError
+from store.errors import (
+    StoreDataError,
+    StoreError,
+    StoreMissingError,
+    StoreRefusedError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
 from store.protocol import (
     EncodedEvent,
     EventQuery,
     Head,
     LedgerEntry,
     Owner,
+    Page,
     Rejected,
     RejectedQuery,
     RejectedStep,
+    RejectedSummary,
     Store,
     StoredEvent,
 )
@@ -37,14 +46,17 @@ __all__ = [
     "Head",
     "LedgerEntry",
     "Owner",
+    "Page",
     "Rejected",
     "RejectedQuery",
     "RejectedStep",
+    "RejectedSummary",
     "Store",
     "StoreDataError",
     "StoreError",
     "StoreMissingError",
     "StoreRefusedError",
+    "StoreTimeoutError",
     "StoreUnavailableError",
     "StoredEvent",
     "connect",

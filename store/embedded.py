@@ -29,9 +29,11 @@ from store.protocol import (
     Head,
     LedgerEntry,
     Owner,
+    Page,
     Rejected,
     RejectedQuery,
     RejectedStep,
+    RejectedSummary,
     StoredEvent,
 )
 from store.sqlite_lists import event_page, rejected_count, rejected_item, rejected_page
@@ -48,6 +50,8 @@ from store.sqlite_tables import (
 from store.sqlite_thread import SqliteThread
 from streams.base import Event
 
+#: A list that takes longer is ended: nobody waits longer for one, and others wait behind it.
+LIST_LIMIT_S = 25.0
 #: Rows read at once by scans, and tallies dropped in one transaction: other work gets its turn in between.
 _CHUNK = 500
 _APPEND = "INSERT INTO ledger (frame, stream, writer, seq, tally, at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
@@ -81,7 +85,7 @@ class EmbeddedStore:
         self._writer = SqliteThread(path, writes=True)
         self._reader = SqliteThread(path, writes=False)
         # Lists may take long, and nothing that receipts wait for may wait for what somebody looks up.
-        self._lister = SqliteThread(path, writes=False)
+        self._lister = SqliteThread(path, writes=False, limit_s=LIST_LIMIT_S)
         self._keys: dict[str, tuple[str, ...]] = {}
 
     @classmethod
@@ -160,12 +164,12 @@ class EmbeddedStore:
         found = await self._select(stream, "WHERE id = ?", [id])
         return found[0][1] if found else None
 
-    async def events(self, stream: str, query: EventQuery) -> list[StoredEvent]:
+    async def events(self, stream: str, query: EventQuery) -> Page[StoredEvent]:
         """A page of stored events."""
 
-        def work(connection: sqlite3.Connection) -> list[StoredEvent]:
+        def work(connection: sqlite3.Connection) -> Page[StoredEvent]:
             names = self._names(connection, stream)
-            return [] if names is None else event_page(connection, stream, names, query)
+            return Page() if names is None else event_page(connection, stream, names, query)
 
         return await self._lister.run(work)
 
@@ -353,7 +357,7 @@ class EmbeddedStore:
         if rows:
             await self._writer.run(work)
 
-    async def rejected(self, stream: str, query: RejectedQuery) -> list[Rejected]:
+    async def rejected(self, stream: str, query: RejectedQuery) -> Page[RejectedSummary]:
         """A page of rejected items."""
         return await self._lister.run(lambda connection: rejected_page(connection, stream, query))
 

@@ -15,6 +15,10 @@ class StoreMissingError(StoreError):
     """There is no store at that place, and it was not to be made."""
 
 
+class StoreTimeoutError(StoreError):
+    """A query took longer than the store may take for one; it was ended. Nothing was changed."""
+
+
 class StoreDataError(StoreError):
     """The store holds something that we cannot read, such as a document of a newer format version."""
 

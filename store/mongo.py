@@ -55,9 +55,11 @@ from store.protocol import (
     Head,
     LedgerEntry,
     Owner,
+    Page,
     Rejected,
     RejectedQuery,
     RejectedStep,
+    RejectedSummary,
     StoredEvent,
 )
 from streams.base import Event, Stream
@@ -72,6 +74,8 @@ _APPEND_BULK = 100
 #: Conditions in one `$or`: each is an index range on MongoDB; FerretDB tries them all on every document.
 _OR_CHUNK = 100
 _SCAN_BATCH = 500
+#: Documents in one query of a scan, in the order of their ids.
+_SCAN_PAGE = 5_000
 _INDEX_ATTEMPTS = 5
 
 
@@ -212,7 +216,7 @@ class MongoStore:
             found = await self._collection(stream).find_one({"_id": id})
         return None if found is None else self._read(stream)(found)
 
-    async def events(self, stream: str, query: EventQuery) -> list[StoredEvent]:
+    async def events(self, stream: str, query: EventQuery) -> Page[StoredEvent]:
         """A page of stored events."""
         with translated(f"list events of {stream}"):
             at_once = await self._scans()
@@ -327,7 +331,7 @@ class MongoStore:
         """Insert what is not there yet."""
         await self._rejected.note(steps)
 
-    async def rejected(self, stream: str, query: RejectedQuery) -> list[Rejected]:
+    async def rejected(self, stream: str, query: RejectedQuery) -> Page[RejectedSummary]:
         """A page of rejected items."""
         with translated(f"list what {stream} rejected"):
             at_once = await self._scans()
@@ -359,9 +363,20 @@ class MongoStore:
         return self._scans_filters
 
     async def _scan(self, name: str, filter: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """All documents, by queries of which each has a time limit; a server that scans anyway is asked once."""
         with translated(f"read all of {name}"):
-            async for document in self._collection(name).find(filter, batch_size=_SCAN_BATCH):
-                yield document
+            if await self._scans():
+                async for document in self._collection(name).find(filter, batch_size=_SCAN_BATCH, max_time_ms=None):
+                    yield document
+                return
+            place: Mapping[str, Any] = {}
+            read = _SCAN_PAGE
+            while read == _SCAN_PAGE:
+                read = 0
+                async for document in self._collection(name).find({**filter, **place}).sort("_id").limit(_SCAN_PAGE):
+                    read += 1
+                    place = {"_id": {"$gt": document["_id"]}}
+                    yield document
 
 
 def _index(*names: str, unique: bool = False) -> IndexModel:

@@ -13,6 +13,7 @@ from pymongo import ReadPreference
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
+    ExecutionTimeout,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
@@ -21,7 +22,13 @@ from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from store.errors import StoreDataError, StoreError, StoreRefusedError, StoreUnavailableError
+from store.errors import (
+    StoreDataError,
+    StoreError,
+    StoreRefusedError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
 from streams.errors import ConfigurationError
 
 #: Code of MongoDB's duplicate key error.
@@ -35,10 +42,15 @@ TOO_LARGE_CODES = frozenset({10334, 17419, 17420})
 _NOT_ENCODED = (InvalidDocument, InvalidStringData, OverflowError, UnicodeEncodeError)
 #: How much of a server's own words goes into an error's text; the whole is in its cause.
 _MESSAGE_CHARACTERS = 300
+#: What the server may take for one query: less than callers wait, so that it does not work for nobody.
+READ_LIMIT_MS = 25_000
+#: FerretDB's word for a query that its time limit ended in the middle (code 1, from its SQLite).
+_INTERRUPTED = "interrupted (9)"
 #: What a client is given unless the URL says otherwise: every call ends.
 _LIMITS = {
-    "serverselectiontimeoutms": 5_000,
-    "connecttimeoutms": 5_000,
+    # Whoever asks over HTTP learns within two seconds that no server answers. Writers are patient by trying again.
+    "serverselectiontimeoutms": 2_000,
+    "connecttimeoutms": 2_000,
     # Long enough for a scan of a whole ledger on a slow server, short enough that a silent one is noticed.
     "sockettimeoutms": 30_000,
     "waitqueuetimeoutms": 30_000,
@@ -66,12 +78,29 @@ def open_client(url: str) -> tuple[_Client, str]:
     return client, parsed["database"]
 
 
-def collection(database: AsyncIOMotorDatabase[dict[str, Any]], name: str) -> Collection:
+class TimedCollection(AsyncIOMotorCollection[dict[str, Any]]):
+    """A collection whose queries end at the server after READ_LIMIT_MS, unless the caller gives another limit."""
+
+    def find(self, *args: Any, **options: Any) -> Cursor:
+        """As Motor's, with `max_time_ms`."""
+        return super().find(*args, **{"max_time_ms": READ_LIMIT_MS, **options})
+
+    def find_one(self, *args: Any, **options: Any) -> Any:
+        """As Motor's, with `max_time_ms`."""
+        return super().find_one(*args, **{"max_time_ms": READ_LIMIT_MS, **options})
+
+    def aggregate(self, *args: Any, **options: Any) -> Any:
+        """As Motor's, with `maxTimeMS`."""
+        return super().aggregate(*args, **{"maxTimeMS": READ_LIMIT_MS, **options})
+
+
+def collection(database: AsyncIOMotorDatabase[dict[str, Any]], name: str) -> TimedCollection:
     """A collection whose writes wait for a majority and its journals, and whose reads see what a majority has.
 
     Whatever the URL asks for: what was acknowledged must not be rolled back, and what is read must not be either.
     """
-    return database.get_collection(
+    return TimedCollection(
+        database,  # type: ignore[arg-type]  # the stub asks for PyMongo's; Motor wraps its own
         name,
         read_preference=ReadPreference.PRIMARY,
         read_concern=ReadConcern("majority"),
@@ -83,8 +112,8 @@ def collection(database: AsyncIOMotorDatabase[dict[str, Any]], name: str) -> Col
 def translated(action: str) -> Iterator[None]:
     """Turn the driver's errors into StoreError's branches; `action` completes "could not …".
 
-    StoreRefusedError if the same call can never succeed, StoreDataError for an answer that cannot be decoded,
-    StoreUnavailableError if no server answers.
+    StoreRefusedError if the same call can never succeed, StoreTimeoutError for a query that its time limit ended,
+    StoreDataError for an answer that cannot be decoded, StoreUnavailableError if no server answers.
     """
     try:
         yield
@@ -95,7 +124,11 @@ def translated(action: str) -> Iterator[None]:
     except BulkWriteError as exc:
         kind = StoreRefusedError if _refused_for_good(exc) else StoreError
         raise kind(f"could not {action}: {describe_bulk(exc)}") from exc
+    except ExecutionTimeout as exc:
+        raise _timeout(action) from exc
     except OperationFailure as exc:
+        if _INTERRUPTED in str(exc):
+            raise _timeout(action) from exc
         words = (exc.details or {}).get("errmsg") or "refused by the server"
         kind = StoreRefusedError if exc.code in TOO_LARGE_CODES else StoreError
         raise kind(f"could not {action}: {_shortened(str(words))} (code {exc.code})") from exc
@@ -105,6 +138,10 @@ def translated(action: str) -> Iterator[None]:
         raise StoreRefusedError(f"could not {action}: {_shortened(str(exc))}") from exc
     except BSONError as exc:
         raise StoreDataError(f"could not {action}: {_shortened(str(exc))}") from exc
+
+
+def _timeout(action: str) -> StoreTimeoutError:
+    return StoreTimeoutError(f"could not {action}: the query took too long: ask for less, such as one day")
 
 
 def _refused_for_good(error: BulkWriteError) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from pymongo import DESCENDING
 
 from store.mongo_client import Collection, Cursor
-from store.protocol import EventQuery, RejectedQuery, StoredEvent
+from store.protocol import PAGE_BYTES, EventQuery, Page, RejectedQuery, StoredEvent
 
 #: The orders of lists, each from last to first; the ends of their indexes.
 EVENT_ORDER = ("day", "time", "_id")
@@ -24,7 +24,7 @@ _Conditions = dict[str, Any]
 
 async def event_page(
     events: Collection, query: EventQuery, read: Callable[[Mapping[str, Any]], StoredEvent], *, at_once: bool
-) -> list[StoredEvent]:
+) -> Page[StoredEvent]:
     """A page of events. Raises what the driver raises.
 
     Arguments:
@@ -48,29 +48,24 @@ async def event_page(
             stretches = stretches[:-1] if query.day == place["day"] else stretches[-1:]
     if at_once:
         stretches = _joined(stretches)
-    if not said:
-        return [read(one) for one in await _page(events, asked, stretches, EVENT_ORDER, query.limit)]
-    return await _sifted_page(events, asked, stretches, query, read)
-
-
-async def _sifted_page(
-    events: Collection,
-    asked: _Conditions,
-    stretches: Sequence[_Conditions],
-    query: EventQuery,
-    read: Callable[[Mapping[str, Any]], StoredEvent],
-) -> list[StoredEvent]:
-    """A page of the events that meet the query once they are read."""
-    found: list[StoredEvent] = []
+    found, size = Page[StoredEvent](), 0
     for stretch in stretches:
-        cursor = _sorted(events, asked, stretch, EVENT_ORDER).batch_size(max(2, query.limit))  # 1 would end it there
+        cursor = _sorted(events, asked, stretch, EVENT_ORDER)
+        wanted = query.limit + 1 - len(found)  # one more than fits tells that there is more
+        if said:
+            cursor.batch_size(max(2, wanted))  # 1 would end it there
+        else:
+            cursor.limit(wanted)
         try:
             async for document in cursor:
                 event = read(document)
-                if _meets(event, query):
-                    found.append(event)
-                if len(found) == query.limit:
+                if said and not _meets(event, query):
+                    continue
+                size += len(event.body)
+                if found and (len(found) == query.limit or size > PAGE_BYTES):
+                    found.more = True
                     return found
+                found.append(event)
         finally:
             await cursor.close()
     return found
@@ -88,7 +83,7 @@ def _meets(event: StoredEvent, query: EventQuery) -> bool:
 async def rejected_page(
     rejected: Collection, stream: str, query: RejectedQuery, *, at_once: bool
 ) -> list[dict[str, Any]]:
-    """Documents of a page of what a stream rejected. Raises what the driver raises."""
+    """Documents of a page of what a stream rejected, without their bodies. Raises what the driver raises."""
     asked: _Conditions = {"stream": stream}
     if query.reason is not None:
         asked["reason"] = query.reason
@@ -98,7 +93,12 @@ async def rejected_page(
     if query.after is not None:
         place = await rejected.find_one({"_id": query.after}, {"stream": True, **dict.fromkeys(REJECTED_ORDER, True)})
         stretches = _behind(place if place and place["stream"] == stream else None, REJECTED_ORDER)
-    return await _page(rejected, asked, _joined(stretches) if at_once else stretches, REJECTED_ORDER, query.limit)
+    found: list[dict[str, Any]] = []
+    for stretch in _joined(stretches) if at_once else stretches:
+        if len(found) < query.limit:  # to ask for a limit of 0 is to ask for all
+            cursor = _sorted(rejected, asked, stretch, REJECTED_ORDER, {"body": False})
+            found += await cursor.limit(query.limit - len(found)).to_list(None)
+    return found
 
 
 def _range(low: float | None, high: float | None, below: str) -> _Conditions:
@@ -129,16 +129,12 @@ def _joined(stretches: list[_Conditions]) -> list[_Conditions]:
     return [{"$or": stretches}] if len(stretches) > 1 else stretches
 
 
-async def _page(
-    items: Collection, asked: _Conditions, stretches: Sequence[_Conditions], order: Sequence[str], limit: int
-) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for stretch in stretches:
-        if len(found) < limit:  # to ask for a limit of 0 is to ask for all
-            found += await _sorted(items, asked, stretch, order).limit(limit - len(found)).to_list(None)
-    return found
-
-
-def _sorted(items: Collection, asked: _Conditions, stretch: _Conditions, order: Sequence[str]) -> Cursor:
-    found = items.find({"$and": [asked, stretch]} if stretch else asked)
+def _sorted(
+    items: Collection,
+    asked: _Conditions,
+    stretch: _Conditions,
+    order: Sequence[str],
+    fields: Mapping[str, bool] | None = None,
+) -> Cursor:
+    found = items.find({"$and": [asked, stretch]} if stretch else asked, fields)
     return found.sort([(name, DESCENDING) for name in order])

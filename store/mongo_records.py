@@ -18,7 +18,7 @@ from bson.raw_bson import RawBSONDocument
 
 from analytics import encode_tally
 from store.codec import head_to_text, tally_from_text
-from store.protocol import Head, LedgerEntry, Rejected, RejectedStep, StoredEvent
+from store.protocol import Head, LedgerEntry, Rejected, RejectedStep, RejectedSummary, StoredEvent
 from streams.base import Event, Stream
 from streams.errors import InvalidEventError
 
@@ -193,8 +193,23 @@ def rejected_document(item: Rejected) -> dict[str, Any]:
         "detail": item.detail,
         "source": item.source,
         "body": item.body,
+        "size": item.size,
         "first_seen": float(item.first_seen),
     }
+
+
+def rejected_summary(document: Mapping[str, Any], size: int, steps: Sequence[RejectedStep]) -> RejectedSummary:
+    """Read a rejected item's document, which is without its body; its size may not be in it."""
+    return RejectedSummary(
+        id=document["_id"],
+        stream=document["stream"],
+        reason=document["reason"],
+        detail=document["detail"],
+        source=document["source"],
+        size=size,
+        first_seen=document["first_seen"],
+        steps=tuple(steps),
+    )
 
 
 def rejected_of(document: Mapping[str, Any], steps: Sequence[RejectedStep]) -> Rejected:

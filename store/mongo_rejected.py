@@ -7,18 +7,18 @@ worker may reject an item again at the very moment at which a person notes that 
 
 import asyncio
 import dataclasses
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorDatabase
+from pymongo import ASCENDING
 from pymongo.errors import BulkWriteError
 
 from store.chunks import chunks
 from store.mongo_client import collection, id_taken, translated, write_errors
 from store.mongo_lists import rejected_page
-from store.mongo_records import rejected_document, rejected_of, step_document, step_of
-from store.protocol import Rejected, RejectedQuery, RejectedStep
+from store.mongo_records import rejected_document, rejected_of, rejected_summary, step_document, step_of
+from store.protocol import Page, Rejected, RejectedQuery, RejectedStep, RejectedSummary
 
 REJECTED, STEPS = "rejected", "rejected_steps"
 #: Items that are read at once where most of them may be of another status than the one asked for.
@@ -73,40 +73,61 @@ class MongoRejected:
             return sorted(int(error["index"]) for error in errors)
         return []
 
-    async def page(self, stream: str, query: RejectedQuery, *, at_once: bool) -> list[Rejected]:
+    async def page(self, stream: str, query: RejectedQuery, *, at_once: bool) -> Page[RejectedSummary]:
         """A page of rejected items; `at_once` as in `store.mongo_lists`."""
-        found: list[Rejected] = []
+        found = Page[RejectedSummary]()
         asked = dataclasses.replace(query, status=None)
-        while len(found) < query.limit:
-            limit = query.limit - len(found)
+        while True:
+            limit = query.limit + 1 - len(found)  # one more than fits tells that there is more
             if query.status is not None:
                 limit = max(limit, _FILTERED_AT_ONCE)
             with translated(f"list what {stream} rejected"):
                 documents = await rejected_page(
                     self._items, stream, dataclasses.replace(asked, limit=limit), at_once=at_once
                 )
-            items = await self._with_steps(documents)
-            found += [one for one in items if query.status in (None, one.status)]
+            for item in await self._summaries(documents):
+                if query.status not in (None, item.status):
+                    continue
+                if len(found) == query.limit:
+                    found.more = True
+                    return found
+                found.append(item)
             if len(documents) < limit:
-                break
+                return found
             asked = dataclasses.replace(asked, after=documents[-1]["_id"])
-        return found[: query.limit]
 
     async def item(self, stream: str, id: str) -> Rejected | None:
         """One rejected item."""
         with translated(f"read an item that {stream} rejected"):
             found = await self._items.find_one({"_id": id})
-        return None if found is None or found["stream"] != stream else (await self._with_steps([found]))[0]
+        if found is None or found["stream"] != stream:
+            return None
+        steps = await self._steps_of([id])
+        return rejected_of(found, steps[id])
 
-    async def _with_steps(self, documents: Sequence[Mapping[str, Any]]) -> list[Rejected]:
-        steps: dict[str, list[RejectedStep]] = defaultdict(list)
+    async def _summaries(self, documents: Sequence[Mapping[str, Any]]) -> list[RejectedSummary]:
+        """Items of documents without bodies, with their steps."""
+        steps = await self._steps_of([document["_id"] for document in documents])
+        return [rejected_summary(one, await self._size(one), steps[one["_id"]]) for one in documents]
+
+    async def _size(self, document: Mapping[str, Any]) -> int:
+        """The number of an item's bytes; documents of an earlier release do not say it, and are read one at a time."""
+        if "size" in document:
+            return int(document["size"])
+        with translated("read a rejected item"):
+            found = await self._items.find_one({"_id": document["_id"]}, {"body": True})
+        return len(found["body"]) if found else 0
+
+    async def _steps_of(self, ids: Sequence[str]) -> Mapping[str, list[RejectedStep]]:
+        """What happened to items, oldest first, by their ids."""
+        steps: dict[str, list[RejectedStep]] = {id: [] for id in ids}
         with translated("read what happened to rejected items"):
-            for ids in chunks((document["_id"] for document in documents), _IDS):
-                for one in await self._steps.find({"item": {"$in": ids}}).to_list(None):
+            for chunk in chunks(ids, _IDS):
+                async for one in self._steps.find({"item": {"$in": chunk}}):
                     steps[one["item"]].append(step_of(one))
         for each in steps.values():
             each.sort(key=lambda step: (step.at, step.what, step.frame))
-        return [rejected_of(one, steps.get(one["_id"], ())) for one in documents]
+        return steps
 
     async def count(self, stream: str, status: str | None) -> dict[str, int]:
         """Rejected items by reason."""
@@ -121,14 +142,32 @@ class MongoRejected:
             return every
         # Most items are open: that of the others is counted, and what is left is open.
         counts = {"open": every, "replayed": dict[str, int](), "discarded": dict[str, int]()}
-        with translated(f"count what {stream} rejected"):
-            fields = {"item": True}
-            handled = {one["item"] for one in await self._steps.find({"stream": stream}, fields).to_list(None)}
-            for ids in chunks(sorted(handled), _IDS):
-                documents = await self._items.find({"_id": {"$in": ids}}, {"body": False}).to_list(None)
-                for item in await self._with_steps([{**one, "body": b""} for one in documents]):
-                    if item.status != "open":
-                        counts["open"][item.reason] -= 1
-                        mine = counts[item.status]
-                        mine[item.reason] = mine.get(item.reason, 0) + 1
+        async for items in self._handled(stream):
+            for item in items:
+                if item.status != "open":
+                    counts["open"][item.reason] -= 1
+                    mine = counts[item.status]
+                    mine[item.reason] = mine.get(item.reason, 0) + 1
         return {reason: items for reason, items in counts[status].items() if items > 0}
+
+    async def _handled(self, stream: str) -> AsyncIterator[list[RejectedSummary]]:
+        """The items that anything happened to, some at a time."""
+        waiting: list[str] = []
+        with translated(f"count what {stream} rejected"):
+            async for one in self._steps.find({"stream": stream}, {"item": True}).sort("item", ASCENDING):
+                if not waiting or waiting[-1] != one["item"]:
+                    if len(waiting) == _IDS:
+                        yield await self._read(waiting)
+                        waiting = []
+                    waiting.append(one["item"])
+        if waiting:
+            yield await self._read(waiting)
+
+    async def _read(self, ids: Sequence[str]) -> list[RejectedSummary]:
+        with translated("read rejected items"):
+            documents = [
+                {"size": 0, **one}  # nobody asks for it
+                for chunk in chunks(ids, _IDS)
+                for one in await self._items.find({"_id": {"$in": chunk}}, {"body": False}).to_list(None)
+            ]
+        return await self._summaries(documents)

@@ -9,15 +9,31 @@ may not have happened. A write that returned is durable (majority and journal; `
 every write that returned before (primary, majority).
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol, TypeVar
 
 from analytics.tally import DayTally, Tally
 from streams.base import Event
 
 #: Ledger entries read at once: some ten megabytes of memory.
 LEDGER_LIMIT = 5000
+#: A page of events ends when the bodies in it have so many bytes, whatever its limit; one body may be larger.
+PAGE_BYTES = 8 * 1024**2
+
+T = TypeVar("T")
+
+
+class Page(list[T]):
+    """A page of a list; it may be shorter than its query's limit, and still not be the last.
+
+    Attributes:
+        more: whether the list goes on behind the last item of this page.
+    """
+
+    def __init__(self, items: Iterable[T] = (), *, more: bool = False) -> None:
+        super().__init__(items)
+        self.more = more
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +95,7 @@ class EventQuery:
         at_least, at_most: bounds of the event's amount in 1/10000, both inclusive.
         after: id of the last event of the page before, which need not meet the conditions; the list goes on behind
             its place in the order. Behind an id that is not stored there is nothing: the page is empty.
-        limit: at most so many, 1 or more.
+        limit: at most so many, 1 or more; a page of large events ends earlier (PAGE_BYTES).
     """
 
     day: str | None = None
@@ -154,15 +170,15 @@ class RejectedStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
-    """Something that cannot be counted, kept with its reason.
+class RejectedSummary:
+    """Something that cannot be counted, without its bytes: lists hold these.
 
     Attributes:
         id: hash of stream, reason and bytes, so that rejecting it again changes nothing.
         reason: `undecodable`, `invalid`, `conflict`, or `poison` for a dead letter, whose bytes are a whole frame.
         detail: one line for a person.
         source: id of the frame it came in.
-        body: the original bytes.
+        size: number of its bytes.
         first_seen: epoch seconds.
         steps: what happened to it since, oldest first; given by the store.
     """
@@ -172,7 +188,7 @@ class Rejected:
     reason: str
     detail: str
     source: str
-    body: bytes
+    size: int
     first_seen: float
     steps: tuple[RejectedStep, ...] = ()
 
@@ -185,6 +201,25 @@ class Rejected:
         again = {step.frame for step in self.steps if step.what == "again"}
         replayed = {step.frame for step in self.steps if step.what == "replayed"}
         return "replayed" if replayed - again else "open"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected(RejectedSummary):
+    """Something that cannot be counted, whole.
+
+    Attributes:
+        body: the original bytes; `size` is their number.
+    """
+
+    body: bytes
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", len(self.body))
+
+    def summary(self) -> RejectedSummary:
+        """The same without its bytes."""
+        return RejectedSummary(**{each.name: getattr(self, each.name) for each in fields(RejectedSummary)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,11 +305,11 @@ class Store(Protocol):
     async def note(self, steps: Sequence[RejectedStep]) -> None:
         """Note what happened to rejected items; a step that is there already stays as it is."""
 
-    async def rejected(self, stream: str, query: RejectedQuery) -> list[Rejected]:
-        """A page of rejected items."""
+    async def rejected(self, stream: str, query: RejectedQuery) -> Page[RejectedSummary]:
+        """A page of rejected items, without their bytes. Raises StoreTimeoutError beyond the time limit of a query."""
 
     async def rejected_item(self, stream: str, id: str) -> Rejected | None:
-        """One rejected item."""
+        """One rejected item, with its bytes."""
 
     async def rejected_count(self, stream: str, status: str | None = None) -> dict[str, int]:
         """How many items were rejected, by reason: all, or those that are in a status now."""
@@ -282,8 +317,8 @@ class Store(Protocol):
     async def event(self, stream: str, id: str) -> StoredEvent | None:
         """One stored event."""
 
-    async def events(self, stream: str, query: EventQuery) -> list[StoredEvent]:
-        """A page of stored events."""
+    async def events(self, stream: str, query: EventQuery) -> Page[StoredEvent]:
+        """A page of stored events. Raises StoreTimeoutError beyond the time limit of a query."""
 
     def scan_events(self, stream: str) -> AsyncIterator[StoredEvent]:
         """All stored events, in no order: for the audit, at rest."""

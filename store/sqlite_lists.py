@@ -9,13 +9,24 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from store.protocol import EventQuery, Rejected, RejectedQuery, RejectedStep, StoredEvent
+from store.protocol import (
+    PAGE_BYTES,
+    EventQuery,
+    Page,
+    Rejected,
+    RejectedQuery,
+    RejectedStep,
+    RejectedSummary,
+    StoredEvent,
+)
 from store.sqlite_tables import category_to_find, key_column, list_index, select, stored_event, table_of
 
 #: Index entries that are counted to find the key that few events have: what a key has beyond it is many.
 _MANY = 1000
-_REJECTED = ("id", "stream", "reason", "detail", "source", "body", "first_seen")
-_REJECTED_COLUMNS = ", ".join(_REJECTED)
+_REJECTED = ("id", "stream", "reason", "detail", "source", "first_seen", "body")
+_SUMMARY = (*_REJECTED[:-1], "size")
+#: The length of a blob is known without reading it.
+_SUMMARY_COLUMNS = ", ".join((*_REJECTED[:-1], "length(body)"))
 _STEP = ("item", "what", "frame", "stream", "at", "note")
 #: `Rejected.status` of a row of `rejected`.
 _STATUS = """CASE
@@ -49,10 +60,10 @@ class _Conditions:
 
 def event_page(
     connection: sqlite3.Connection, stream: str, names: Sequence[str], query: EventQuery
-) -> list[StoredEvent]:
+) -> Page[StoredEvent]:
     """A page of a stream's events; `names` are those of its keys."""
     if not query.keys.keys() <= set(names):
-        return []
+        return Page()
     asked = _Conditions()
     for name, value in query.keys.items():
         asked.add(f"{key_column(name)} = ?", value)
@@ -62,11 +73,18 @@ def event_page(
     asked.add_given("amount >= ?", query.at_least)
     asked.add_given("amount <= ?", query.at_most)
     if query.after is not None and not _go_on(connection, stream, query, asked):
-        return []
+        return Page()
     index = list_index(stream, _rarest(connection, stream, names, query))
     rest = f"INDEXED BY {index} {asked.where()} ORDER BY day DESC, time DESC, id DESC LIMIT ?"
-    rows = connection.execute(select(stream, names, rest), [*asked.values, query.limit])
-    return [stored_event(row, names) for row in rows]
+    found, size = Page[StoredEvent](), 0
+    for row in connection.execute(select(stream, names, rest), [*asked.values, query.limit + 1]):
+        event = stored_event(row, names)
+        size += len(event.body)
+        if found and (len(found) == query.limit or size > PAGE_BYTES):
+            found.more = True
+            break
+        found.append(event)
+    return found
 
 
 def _go_on(connection: sqlite3.Connection, stream: str, query: EventQuery, asked: _Conditions) -> bool:
@@ -100,7 +118,7 @@ def _rarest(connection: sqlite3.Connection, stream: str, names: Sequence[str], q
     return min(keys, key=count)
 
 
-def rejected_page(connection: sqlite3.Connection, stream: str, query: RejectedQuery) -> list[Rejected]:
+def rejected_page(connection: sqlite3.Connection, stream: str, query: RejectedQuery) -> Page[RejectedSummary]:
     """A page of what a stream rejected."""
     asked = _Conditions()
     asked.add("stream = ?", stream)
@@ -109,21 +127,24 @@ def rejected_page(connection: sqlite3.Connection, stream: str, query: RejectedQu
     asked.add_given("first_seen < ?", query.before)
     asked.add_given(f"{_STATUS} = ?", query.status)
     if query.after is not None:
-        last = rejected_item(connection, stream, query.after)
+        place = "SELECT first_seen FROM rejected WHERE id = ? AND stream = ?"
+        last = connection.execute(place, (query.after, stream)).fetchone()
         if last is None:
-            return []
-        asked.add("(first_seen, id) < (?, ?)", last.first_seen, last.id)
-    statement = f"SELECT {_REJECTED_COLUMNS} FROM rejected {asked.where()} ORDER BY first_seen DESC, id DESC LIMIT ?"  # noqa: S608
-    return _rejected(connection, connection.execute(statement, [*asked.values, query.limit]).fetchall())
+            return Page()
+        asked.add("(first_seen, id) < (?, ?)", last[0], query.after)
+    statement = f"SELECT {_SUMMARY_COLUMNS} FROM rejected {asked.where()} ORDER BY first_seen DESC, id DESC LIMIT ?"  # noqa: S608
+    rows = connection.execute(statement, [*asked.values, query.limit + 1]).fetchall()
+    page = rows[: query.limit]
+    steps = _steps(connection, [row[0] for row in page])
+    found = (RejectedSummary(**dict(zip(_SUMMARY, row, strict=True)), steps=steps[row[0]]) for row in page)
+    return Page(found, more=len(rows) > len(page))
 
 
 def rejected_item(connection: sqlite3.Connection, stream: str, id: str) -> Rejected | None:
     """One rejected item."""
-    rows = connection.execute(
-        f"SELECT {_REJECTED_COLUMNS} FROM rejected WHERE id = ? AND stream = ?",  # noqa: S608
-        (id, stream),
-    ).fetchall()
-    return _rejected(connection, rows)[0] if rows else None
+    statement = f"SELECT {', '.join(_REJECTED)} FROM rejected WHERE id = ? AND stream = ?"  # noqa: S608
+    row = connection.execute(statement, (id, stream)).fetchone()
+    return row and Rejected(**dict(zip(_REJECTED, row, strict=True)), steps=_steps(connection, [id])[id])
 
 
 def rejected_count(connection: sqlite3.Connection, stream: str, status: str | None) -> dict[str, int]:
@@ -135,14 +156,14 @@ def rejected_count(connection: sqlite3.Connection, stream: str, status: str | No
     return dict(connection.execute(statement, asked.values).fetchall())
 
 
-def _rejected(connection: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> list[Rejected]:
-    """Read rows of `_REJECTED`, each with its steps."""
-    steps: dict[str, list[RejectedStep]] = {row[0]: [] for row in rows}
+def _steps(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, tuple[RejectedStep, ...]]:
+    """What happened to items, by their ids."""
+    steps: dict[str, list[RejectedStep]] = {id: [] for id in ids}
     found = connection.execute(
         f"SELECT {', '.join(_STEP)} FROM rejected_steps WHERE item IN (SELECT value FROM json_each(?)) "  # noqa: S608
         "ORDER BY at, what, frame",
-        (json.dumps([*steps]),),
+        (json.dumps([*ids]),),
     )
     for values in found:
         steps[values[0]].append(RejectedStep(**dict(zip(_STEP, values, strict=True))))
-    return [Rejected(**dict(zip(_REJECTED, row, strict=True)), steps=tuple(steps[row[0]])) for row in rows]
+    return {id: tuple(each) for id, each in steps.items()}

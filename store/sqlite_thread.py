@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from store.errors import StoreError, StoreRefusedError, StoreUnavailableError
+from store.errors import StoreError, StoreRefusedError, StoreTimeoutError, StoreUnavailableError
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -78,6 +78,8 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 def translate(error: sqlite3.Error, path: Path) -> StoreError:
     """The StoreError for what SQLite raised."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_INTERRUPT:  # the progress handler ended it
+        return StoreTimeoutError(f"{path}: the query took too long: ask for less, such as one day")
     if code in _UNAVAILABLE:
         return StoreUnavailableError(f"{path}: {error}")
     refused = code in _REFUSED or isinstance(error, sqlite3.DataError) or str(error).startswith(_NOT_BOUND)
@@ -120,10 +122,11 @@ class SqliteThread:
     Arguments:
         path: the file.
         writes: whether work is put into `BEGIN IMMEDIATE` transactions, together; else each reads a snapshot.
+        limit_s: reading that takes longer, in seconds since it began, ends with StoreTimeoutError; None for no limit.
     """
 
-    def __init__(self, path: Path, *, writes: bool) -> None:
-        self._path, self._writes = path, writes
+    def __init__(self, path: Path, *, writes: bool, limit_s: float | None = None) -> None:
+        self._path, self._writes, self._limit_s = path, writes, limit_s
         self._loop = asyncio.get_running_loop()
         self._inbox: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
@@ -194,7 +197,7 @@ class SqliteThread:
         if not self._writes:  # nobody waits for a reading that was given up, and others wait behind it
             if call.future.cancelled():
                 return
-            connection.set_progress_handler(call.future.cancelled, _STEPS)
+            connection.set_progress_handler(self._given_up(call.future), _STEPS)
         connection.execute("SAVEPOINT one")
         try:
             call.result = call.work(connection)
@@ -204,6 +207,13 @@ class SqliteThread:
             connection.execute("ROLLBACK TO one")
             call.fail(exc, self._path)
         connection.execute("RELEASE one")
+
+    def _given_up(self, future: asyncio.Future[Any]) -> Callable[[], bool]:
+        """Tells, while work reads, whether it shall end: nobody waits any more, or it took too long."""
+        if self._limit_s is None:
+            return future.cancelled
+        end = time.monotonic() + self._limit_s
+        return lambda: future.cancelled() or time.monotonic() > end
 
     def _report(self, calls: list[_Call]) -> None:
         def settle() -> None:

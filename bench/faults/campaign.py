@@ -247,7 +247,8 @@ async def _evidence(
         rejected: list[tuple[str, bytes]] = []
         after: str | None = None
         while page := await store.rejected(STREAM, RejectedQuery(after=after, limit=_PAGE)):
-            rejected += [(item.reason, item.body) for item in page]
+            whole = [await store.rejected_item(STREAM, item.id) for item in page]
+            rejected += [(item.reason, item.body) for item in whole if item is not None]
             after = page[-1].id
     finally:
         await store.close()

@@ -1,7 +1,7 @@
 """`tillstream rejected list|show|replay|discard`: what could not be counted, and what is done about it."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -28,7 +28,7 @@ from engine import replay as replay_item
 from engine.dead_letters import MAX_HELD
 from engine.quarantine import REASONS, items
 from runtime import run
-from store.protocol import REJECTED_STATUSES, Rejected, RejectedQuery, Store
+from store.protocol import REJECTED_STATUSES, Rejected, RejectedSummary, Store
 from streams import ConfigurationError, ReceiptStream, TillstreamError
 
 app = typer.Typer(help="See what was rejected, and deal with it.", add_completion=False)
@@ -88,12 +88,16 @@ async def _list(settings: Settings, chosen: Chosen, limit: int, *, as_json: bool
         typer.echo(f"{shown} items" if shown != 1 else "1 item", err=True)
 
 
-async def _all(settings: Settings, store: Store, chosen: Chosen) -> AsyncIterator[Rejected]:
+async def _all(settings: Settings, store: Store, chosen: Chosen) -> AsyncIterator[RejectedSummary]:
     """Dead letters as far as they can be seen, then what is in the store."""
-    dead: dict[str, Rejected] = {}
+    dead: dict[str, RejectedSummary] = {}
     if chosen.dead_letters and has_broker(settings):
         try:
-            dead = {item.id: item for item in await _peek(settings)}
+            async with _peeked(settings) as letters:
+                async for letter in letters:
+                    dead[letter.item.id] = letter.item.summary()
+            if len(dead) >= MAX_HELD:
+                typer.echo(f"there may be more dead letters than these {MAX_HELD}", err=True)
         except BrokerError as exc:
             if chosen.query.reason == "poison":
                 raise
@@ -106,15 +110,14 @@ async def _all(settings: Settings, store: Store, chosen: Chosen) -> AsyncIterato
             yield item
 
 
-async def _peek(settings: Settings) -> list[Rejected]:
+@asynccontextmanager
+async def _peeked(settings: Settings) -> AsyncIterator[AsyncIterator[DeadLetter]]:
+    """The dead letters, to be looked at and given back."""
     async with (
         opened_broker(settings, "rejected") as broker,
         dead_letters(broker, topology_of(settings).dead, stream_of(settings)) as letters,
     ):
-        found = [letter.item async for letter in letters]
-    if len(found) >= MAX_HELD:
-        typer.echo(f"there may be more dead letters than these {MAX_HELD}", err=True)
-    return found
+        yield letters
 
 
 @app.command("show")
@@ -130,19 +133,26 @@ def show_rejected(
     if raw:
         typer.echo(item.body, nl=False)
     elif as_json:
-        typer.echo(msgspec.json.encode(describe(item, body=True)).decode())
+        typer.echo(msgspec.json.encode(describe(item)).decode())
     else:
         typer.echo(page(item, settings.timezone))
 
 
 async def _find(settings: Settings, id: str) -> Rejected:
     async with opened_store(settings) as store:
-        chosen = Chosen(query=RejectedQuery(), ids=(id,))
         kept = await store.rejected_item(stream_of(settings).name, id)
         if kept is not None and kept.reason != "poison":
             return kept
-        async for item in _all(settings, store, chosen):
-            return item
+        if has_broker(settings):
+            try:
+                async with _peeked(settings) as letters:
+                    async for letter in letters:
+                        if letter.item.id == id:
+                            return letter.item
+            except BrokerError as exc:
+                typer.echo(f"dead letters are not looked at: {exc}", err=True)
+        if kept is not None:
+            return kept
     raise TillstreamError(f"nothing of the id {plain(id)[:100]} was rejected")
 
 
@@ -154,12 +164,12 @@ class _Done:
     left: int = 0
     seen: set[str] = field(default_factory=set)
 
-    def did(self, item: Rejected, text: str) -> None:
+    def did(self, item: RejectedSummary, text: str) -> None:
         self.done += 1
         self.seen.add(item.id)
         typer.echo(f"{item.id}  {text}")
 
-    def leave(self, item: Rejected, why: object) -> None:
+    def leave(self, item: RejectedSummary, why: object) -> None:
         self.left += 1
         self.seen.add(item.id)
         typer.echo(f"{item.id}  left as it is: {plain(str(why))}")

@@ -13,7 +13,7 @@ from dashboard.pages.receipt import ReceiptPage
 from dashboard.pages.receipts_csv import ReceiptsCsv
 from dashboard.pages.receipts_filters import Filters, Form, read_form
 from store.errors import StoreError
-from store.protocol import StoredEvent
+from store.protocol import Page, StoredEvent
 
 #: Receipts on a page.
 PAGE = 50
@@ -66,11 +66,10 @@ class ReceiptsPage(PlainHandler):
             self.set_status(503)
             self._list(form, failed=str(exc))
             return
-        self._list(form, found=found[:PAGE], more=len(found) > PAGE, after=after, lost=lost)
+        self._list(form, found=found, more=found.more, after=after, lost=lost)
 
-    async def _find(self, filters: Filters, after: str) -> list[StoredEvent]:
-        """One more than a page, to know whether there is more: nothing is ever counted."""
-        query, stream = filters.query(after=after, limit=PAGE + 1), self.pages.stored.stream.name
+    async def _find(self, filters: Filters, after: str) -> Page[StoredEvent]:
+        query, stream = filters.query(after=after, limit=PAGE), self.pages.stored.stream.name
         return await self.pages.stored.ask(lambda store: store.events(stream, query))
 
     async def _is_identity(self, text: str) -> bool:

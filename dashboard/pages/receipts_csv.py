@@ -20,7 +20,7 @@ from dashboard.pages.frame import Pages
 from dashboard.pages.plain import PlainHandler, log
 from dashboard.pages.receipts_filters import Filters, Form, amount_text
 from store.errors import StoreError
-from store.protocol import StoredEvent
+from store.protocol import Page, StoredEvent
 
 #: Receipts read and sent at once: a few megabytes, however long the list.
 PAGE = 500
@@ -86,7 +86,7 @@ class ReceiptsCsv(PlainHandler):
                 self._write(events)
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     await self.flush()
-                if len(events) < PAGE:
+                if not events.more:
                     break
                 events = await self._find(form.filters, events[-1].id)
         except StreamClosedError:
@@ -102,7 +102,7 @@ class ReceiptsCsv(PlainHandler):
         config = self.pages.moments.current.config
         self.write(lines([cells(event, config.timezone, config.currency) for event in events]))
 
-    async def _find(self, filters: Filters, after: str) -> list[StoredEvent]:
+    async def _find(self, filters: Filters, after: str) -> Page[StoredEvent]:
         query, stream = filters.query(after=after, limit=PAGE), self.pages.stored.stream.name
         return await self.pages.stored.ask(lambda store: store.events(stream, query))
 

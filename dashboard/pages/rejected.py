@@ -5,7 +5,7 @@ from datetime import datetime
 from dashboard import rejected_view as shown
 from dashboard.pages.plain import PlainHandler, log
 from store.errors import StoreError
-from store.protocol import Rejected, RejectedQuery, StoredEvent
+from store.protocol import Page, RejectedQuery, RejectedSummary, StoredEvent
 
 #: Items on a page.
 PAGE = 50
@@ -19,8 +19,8 @@ class RejectedPage(PlainHandler):
         reason, after = self.asked("reason"), self.asked("after")
         stored, address = self.pages.stored, self.pages.frame.address
         name = stored.stream.name
-        query = RejectedQuery(reason=reason or None, after=after or None, limit=PAGE + 1)
-        failed, found, counts = "", list[Rejected](), dict[str, int]()
+        query = RejectedQuery(reason=reason or None, after=after or None, limit=PAGE)
+        failed, found, counts = "", Page[RejectedSummary](), dict[str, int]()
         try:
             counts = await stored.ask(lambda store: store.rejected_count(name))
             found = await stored.ask(lambda store: store.rejected(name, query))
@@ -48,10 +48,10 @@ class RejectedPage(PlainHandler):
             ],
             rows=[
                 (item, shown.reason_of(item), shown.when(item.first_seen, zone), address("rejected-item", id=item.id))
-                for item in found[:PAGE]
+                for item in found
             ],
             newest=address("rejected", **named) if after else "",
-            older=address("rejected", **named, after=found[PAGE - 1].id) if len(found) > PAGE else "",
+            older=address("rejected", **named, after=found[-1].id) if found.more else "",
         )
 
 

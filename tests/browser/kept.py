@@ -15,7 +15,7 @@ from broker.frames import Frame
 from dashboard import DashboardConfig, serve_dashboard, sources_of
 from engine import Flusher, prepare
 from store.errors import StoreUnavailableError
-from store.protocol import EventQuery, Store, StoredEvent
+from store.protocol import EventQuery, Page, Store, StoredEvent
 from streams import ReceiptStream
 from tests.browser.conftest import ZONE
 from tests.unit.streams.sample import receipt
@@ -42,7 +42,7 @@ class Moody:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def events(self, stream: str, query: EventQuery) -> list[StoredEvent]:
+    async def events(self, stream: str, query: EventQuery) -> Page[StoredEvent]:
         """A page, if the mood allows it."""
         self.lists += 1
         if self.good is not None:
@@ -50,7 +50,9 @@ class Moody:
                 raise StoreUnavailableError("<b>no answer</b> from the store of the test")
             self.good -= 1
         if self.endless:
-            query = EventQuery(limit=query.limit)
+            page = await self._store.events(stream, EventQuery(limit=query.limit))
+            page.more = len(page) == query.limit
+            return page
         return await self._store.events(stream, query)
 
     async def event(self, stream: str, id: str) -> StoredEvent | None:

@@ -16,9 +16,11 @@ from store.protocol import (
     Head,
     LedgerEntry,
     Owner,
+    Page,
     Rejected,
     RejectedQuery,
     RejectedStep,
+    RejectedSummary,
     StoredEvent,
 )
 from streams.base import Event
@@ -188,7 +190,7 @@ class MemoryStore:
         """Steps are not kept: no simulation reads them."""
         await self._write(lambda tables: None)
 
-    async def rejected(self, stream: str, query: RejectedQuery) -> list[Rejected]:
+    async def rejected(self, stream: str, query: RejectedQuery) -> Page[RejectedSummary]:
         raise AssertionError("no simulation asks this")
 
     async def rejected_item(self, stream: str, id: str) -> Rejected | None:
@@ -200,7 +202,7 @@ class MemoryStore:
     async def event(self, stream: str, id: str) -> StoredEvent | None:
         return await self._read(lambda tables: tables.stored.get(id))
 
-    async def events(self, stream: str, query: EventQuery) -> list[StoredEvent]:
+    async def events(self, stream: str, query: EventQuery) -> Page[StoredEvent]:
         raise AssertionError("no simulation asks this")
 
     async def scan_events(self, stream: str) -> AsyncIterator[StoredEvent]:

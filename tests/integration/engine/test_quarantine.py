@@ -74,8 +74,11 @@ async def count(store: Store, body: bytes, stream: ReceiptStream = STREAM) -> No
 
 
 async def only(store: Store) -> Rejected:
-    """The one item that was rejected."""
-    [item] = [one async for one in items(store, STREAM, RejectedQuery())]
+    """The one item that was rejected, with its bytes."""
+    [listed] = [one async for one in items(store, STREAM, RejectedQuery())]
+    item = await store.rejected_item(STREAM.name, listed.id)
+    assert item is not None
+    assert item.summary() == listed
     return item
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from broker.errors import BrokerUnavailableError
-from store import StoreUnavailableError
+from store import StoreTimeoutError, StoreUnavailableError
 from tests.integration.entrypoint.harness import DAY, Entry, body, entrypoint, receipt
 
 
@@ -222,6 +222,28 @@ async def test_a_store_that_cannot_be_read_is_503(entry: Entry) -> None:
         answer.problem(503, "store-unavailable")
         assert int(answer.headers["Retry-After"]) >= 1
     assert (await entry.post(body(1))).status == 202
+
+
+async def test_a_query_that_takes_too_long_is_503(entry: Entry) -> None:
+    """It says so, and what to do."""
+    entry.store.refuse = StoreTimeoutError("could not list events: the query took too long: ask for less")
+    answer = await entry.get("/receipts?min=1")
+    answer.problem(503, "store-unavailable")
+    assert "ask for less" in answer.json["detail"]
+
+
+async def test_a_page_of_large_receipts_ends_early(entry: Entry) -> None:
+    """At 8 MiB, whatever the limit; following `next` gives every receipt once, and ends."""
+    ids = await keep(entry, *(body(n, filling="x" * 3 * 1024**2) for n in range(10, 15)))
+    seen, after = [], ""
+    while True:
+        page = (await entry.get(f"/receipts?limit=1000{after}")).json
+        seen.append([each["id"] for each in page["receipts"]])
+        if page["next"] is None:
+            break
+        after = f"&after={quote(page['next'], safe='')}"
+    assert [len(each) for each in seen] == [2, 2, 1]
+    assert [id for each in seen for id in each] == ids[::-1]
 
 
 async def test_readiness_asks_broker_and_store(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:

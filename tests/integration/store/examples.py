@@ -81,6 +81,7 @@ def rejected(
     stream: str = STREAM,
     detail: str = "$.lines: missing",
     first_seen: float = 1000.5,
+    body: bytes = b'{"lines":\xff\0',
 ) -> Rejected:
     """A rejected item whose bytes are no text."""
     return Rejected(
@@ -89,6 +90,6 @@ def rejected(
         reason=reason,
         detail=detail,
         source=frame(),
-        body=b'{"lines":\xff\0',
+        body=body,
         first_seen=first_seen,
     )

@@ -173,3 +173,30 @@ async def test_pages_stay_in_step_while_events_arrive(store: Store) -> None:
     assert [one.id for one in first] == ["4", "2"]
     await keep(store, *events[1::2])
     assert [one.id for one in await store.events(STREAM, EventQuery(after="2"))] == ["1", "0"]
+
+
+async def test_a_page_of_large_events_ends_before_its_limit_and_says_that_there_is_more(store: Store) -> None:
+    """At 8 MiB, with at least one event; the pages together hold every event once."""
+    sizes = [3, 3, 3, 9, 1, 1, 1, 1, 9, 9, 1]
+    events = [event(f"{n:02}", time=float(n), fields={"x": "y" * size * 1024**2}) for n, size in enumerate(sizes)]
+    for one in events:
+        await keep(store, one)
+    pages, after = [], None
+    while True:
+        page = await store.events(STREAM, EventQuery(limit=6, after=after))
+        pages.append([len(one.body) // 1024**2 for one in page])
+        if not page.more:
+            break
+        after = page[-1].id
+    assert pages == [[1], [9], [9], [1, 1, 1, 1], [9], [3, 3], [3]]
+
+
+async def test_the_last_page_is_the_one_that_says_so(store: Store) -> None:
+    """Not a short one; also where conditions are looked at on the way, and where nothing is."""
+    await keep(store, *(event(f"{n}", time=float(n), amount=n) for n in range(4)))
+    for limit, more in ((3, True), (4, False), (5, False)):
+        for conditions in ({}, {"at_least": 0}, {"day": DAY}, {"category": "Pain"}):
+            page = await store.events(STREAM, EventQuery(limit=limit, **conditions))
+            assert (len(page), page.more) == (min(limit, 4), more)
+    assert (await store.events(STREAM, EventQuery(limit=1, at_least=3))).more is False
+    assert (await store.events(STREAM, EventQuery(keys={"store": "nobody"}))).more is False

@@ -2,16 +2,20 @@
 
 import asyncio
 import time
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 import store as stores
 from analytics import DayTally
-from store import StoreError, StoreRefusedError, StoreUnavailableError
+from store import EventQuery, RejectedQuery, StoreError, StoreRefusedError, StoreUnavailableError
 from store.mongo import MongoStore
 from store.mongo_client import Collection
-from tests.integration.store.examples import DAY, KEY_NAMES, STREAM, entry, event, frame
+from tests.integration.store.examples import DAY, KEY_NAMES, STREAM, entry, event, frame, rejected
 from tests.servers.ferret import FerretServer
 from tests.support import eventually, free_port
 
@@ -162,4 +166,92 @@ async def test_a_document_beyond_16_mib_is_refused_for_good(ferret: FerretServer
     with pytest.raises(StoreRefusedError, match="too large"):
         await store.write_day(STREAM, DAY, large, 1)
     await store.ping()
+    await store.close()
+
+
+class Heard(CommandListener):
+    """Keeps the commands that a client sends."""
+
+    def __init__(self) -> None:
+        self.commands: list[dict[str, Any]] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self.commands.append(dict(event.command))
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """Nothing to keep."""
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        """Nothing to keep."""
+
+
+@pytest.mark.parametrize("scans", [True, False])
+async def test_every_query_has_a_time_limit_at_the_server(
+    ferret: FerretServer, monkeypatch: pytest.MonkeyPatch, scans: bool
+) -> None:
+    """Lists, look-ups, counts, and each query of a scan; where a scan is one long query, the socket's limit ends it."""
+    heard = Heard()
+    monkeypatch.setattr("store.mongo_client.AsyncIOMotorClient", partial(AsyncIOMotorClient, event_listeners=[heard]))
+    store = await stores.connect(ferret.database())
+    assert isinstance(store, MongoStore)
+    await store.prepare(STREAM, KEY_NAMES)
+    store._scans_filters = scans
+    await store.insert_events(STREAM, [store.encode(event(str(n)), frame()) for n in range(60)], 1.0)
+    await store.append([entry("w", 1)])
+    await store.reject([rejected("1")])
+    heard.commands.clear()
+    await store.owners(STREAM, [str(n) for n in range(60)])
+    await store.event(STREAM, "1")
+    await store.events(STREAM, EventQuery(day=DAY, at_least=1, after="30"))
+    await store.entry(STREAM, frame())
+    await store.ledger_after(STREAM, {})
+    await store.head(STREAM)
+    await store.read_day(STREAM, "x")
+    await store.rejected(STREAM, RejectedQuery(status="open"))
+    await store.rejected_item(STREAM, "1")
+    await store.rejected_count(STREAM, "open")
+    if not scans:
+        assert len([one async for one in store.scan_events(STREAM)]) == 60
+        assert len([one async for one in store.scan_ledger(STREAM)]) == 1
+    queries = [one for one in heard.commands if {"find", "aggregate"} & one.keys()]
+    assert len(queries) >= 10
+    assert [one for one in queries if not 0 < one.get("maxTimeMS", 0) <= 25_000] == []
+    await store.close()
+
+
+async def test_a_scan_is_cut_into_queries_of_bounded_time(
+    ferret: FerretServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All documents, each once, however many queries it takes."""
+    monkeypatch.setattr("store.mongo._SCAN_PAGE", 7)
+    store = await stores.connect(ferret.database())
+    assert isinstance(store, MongoStore)
+    await store.prepare(STREAM, KEY_NAMES)
+    store._scans_filters = False
+    for count in (13, 14, 15):
+        await store.insert_events(STREAM, [store.encode(event(f"{n:02}"), frame()) for n in range(count)], 1.0)
+        assert [one.id async for one in store.scan_events(STREAM)] == [f"{n:02}" for n in range(count)]
+    await store.close()
+
+
+async def test_an_item_that_an_earlier_release_rejected_has_a_size(ferret: FerretServer) -> None:
+    """Its document does not say it."""
+    url = ferret.database()
+    store = await stores.connect(url)
+    assert isinstance(store, MongoStore)
+    await store.reject([rejected("1", body=b"12345")])
+    await store._client[urlsplit(url).path[1:]]["rejected"].update_one({"_id": "1"}, {"$unset": {"size": ""}})
+    assert [one.size for one in await store.rejected(STREAM, RejectedQuery())] == [5]
+    await store.close()
+
+
+async def test_whoever_asks_learns_soon_that_no_server_answers() -> None:
+    """Within two seconds by the limits that a client has where the URL sets none."""
+    store = await stores.connect(f"mongodb://127.0.0.1:{free_port()}/x")
+    assert isinstance(store, MongoStore)
+    options: Any = store._client.options
+    assert options.server_selection_timeout == 2
+    assert options.pool_options.connect_timeout == 2
+    with pytest.raises(StoreUnavailableError, match="no MongoDB server answers"):
+        await store.events(STREAM, EventQuery())
     await store.close()

@@ -10,10 +10,12 @@ from tests.integration.store.examples import STREAM, frame, rejected
 
 
 async def test_a_rejected_item_comes_back_as_it_was(store: Store) -> None:
-    """Bytes that are no text included."""
+    """Bytes that are no text included; lists have it without its bytes, and say how many there are."""
     item = rejected("1")
     await store.reject([item])
-    assert await store.rejected(STREAM, RejectedQuery()) == [item]
+    assert await store.rejected_item(STREAM, "1") == item
+    assert await store.rejected(STREAM, RejectedQuery()) == [item.summary()]
+    assert item.summary().size == len(item.body)
 
 
 async def test_an_item_that_is_there_stays_as_it_is(store: Store) -> None:
@@ -25,7 +27,7 @@ async def test_an_item_that_is_there_stays_as_it_is(store: Store) -> None:
     await store.reject([])
     found = await store.rejected(STREAM, RejectedQuery())
     assert [one.id for one in found] == ["2", "1"]
-    assert found[1] == item
+    assert found[1] == item.summary()
 
 
 async def test_concurrent_rejections_of_one_item_keep_one(store: Store, other: Store) -> None:
@@ -109,9 +111,9 @@ async def test_what_happened_to_an_item_is_kept_with_it(store: Store) -> None:
     await store.note([step(two, "discarded", note="said twice"), step(one, "again", "f1", 9.0)])
     await store.note([])
     found = {item.id: item for item in await store.rejected(STREAM, RejectedQuery())}
-    assert found["1"] == dataclasses.replace(one, steps=tuple(first))
+    assert found["1"] == dataclasses.replace(one.summary(), steps=tuple(first))
     assert found["2"].steps == (step(two, "discarded", note="not ours \0 é"),)
-    assert await store.rejected_item(STREAM, "1") == found["1"]
+    assert await store.rejected_item(STREAM, "1") == dataclasses.replace(one, steps=tuple(first))
     assert [found[id].status for id in "12"] == ["replayed", "discarded"]
 
 
@@ -205,3 +207,22 @@ async def test_rejected_items_are_listed_and_counted_by_status(store: Store) -> 
     assert await store.rejected_count(STREAM) == {"invalid": 4, "conflict": 4}
     assert await store.rejected_count("invoices", "open") == {"invalid": 1}
     assert await store.rejected_count("invoices", "replayed") == {}
+
+
+async def test_a_page_of_rejected_items_says_whether_there_is_more(store: Store) -> None:
+    """Also where most items are of another status than the one asked for."""
+    await store.reject([rejected(str(n), first_seen=float(n)) for n in range(4)])
+    await store.note([RejectedStep(item=n, stream=STREAM, what="discarded", at=1.0) for n in ("0", "2")])
+    for status, count in ((None, 4), ("open", 2), ("discarded", 2)):
+        for limit in (1, 2, 4, 5):
+            page = await store.rejected(STREAM, RejectedQuery(status=status, limit=limit))
+            assert (len(page), page.more) == (min(limit, count), limit < count)
+
+
+async def test_a_list_of_rejected_items_reads_no_bodies(store: Store) -> None:
+    """Forty of a megabyte are one short page; each says its size."""
+    for n in range(40):
+        await store.reject([rejected(f"{n:02}", body=bytes(1024**2))])
+    page = await store.rejected(STREAM, RejectedQuery(limit=40))
+    assert [one.size for one in page] == [1024**2] * 40
+    assert not any(hasattr(one, "body") for one in page)

@@ -17,10 +17,12 @@ from store import (
     StoreDataError,
     StoreError,
     StoreRefusedError,
+    StoreTimeoutError,
     StoreUnavailableError,
     sqlite_lists,
 )
 from store.embedded import EmbeddedStore
+from store.sqlite_thread import SqliteThread
 from tests.integration.store.examples import DAY, KEY_NAMES, STREAM, entry, event, frame, rejected
 from tests.support import eventually
 
@@ -353,3 +355,15 @@ async def test_a_constraint_or_a_type_that_refuses_a_row_refuses_it_for_good(tmp
     with pytest.raises(StoreRefusedError, match="type"):
         await store._writer.run(lambda connection: connection.execute("SELECT ?", (object(),)).fetchall())
     await store.close()
+
+
+async def test_a_list_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    """With an error that says so, and the next list is answered."""
+    path = tmp_path / "store.db"
+    await (await stores.connect(f"sqlite:{path}")).close()
+    thread = SqliteThread(path, writes=False, limit_s=0.0)
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    with pytest.raises(StoreTimeoutError, match="took too long"):
+        await thread.run(lambda connection: connection.execute(endless).fetchone())
+    assert await thread.run(lambda connection: connection.execute("SELECT 1").fetchone()) == (1,)
+    await thread.close()

@@ -6,13 +6,20 @@ from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
     DocumentTooLarge,
+    ExecutionTimeout,
     OperationFailure,
     ServerSelectionTimeoutError,
     WriteConcernError,
     WriteError,
 )
 
-from store.errors import StoreDataError, StoreError, StoreRefusedError, StoreUnavailableError
+from store.errors import (
+    StoreDataError,
+    StoreError,
+    StoreRefusedError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
 from store.mongo_client import translated
 
 
@@ -47,6 +54,8 @@ def bulk(*codes: int, concern: bool = False) -> BulkWriteError:
         (OperationFailure("not primary", 10107), StoreError),
         (OperationFailure("disk is full", 14031), StoreError),
         (WriteConcernError("waiting for replication timed out", 64), StoreError),
+        (ExecutionTimeout("operation exceeded time limit", 50), StoreTimeoutError),
+        (OperationFailure("[msg_find.go:344] interrupted (9)", 1), StoreTimeoutError),  # FerretDB's word for it
         (InvalidBSON("of an answer"), StoreDataError),
         (AutoReconnect("connection closed"), StoreUnavailableError),
         (ServerSelectionTimeoutError("nobody"), StoreUnavailableError),
