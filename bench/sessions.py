@@ -21,6 +21,8 @@ import aiohttp
 PAUSE_SECONDS = 0.2
 #: A page that is not there by then does not come.
 OPEN_TIMEOUT_SECONDS = 30.0
+#: What a message with a beat, and nothing else, begins with.
+_BEAT = '{"events":[{"kind":"MessageSent","msg_type":"beat"'
 
 _TOKEN = re.compile(r'"token":"([^"]+)"')
 
@@ -38,7 +40,7 @@ class Session:
         opened: when its document was there, monotonic seconds; 0 before.
         document_bytes: size of the document.
         updates: when each update began, monotonic seconds.
-        messages, pushed_bytes: of what was pushed after the document.
+        messages, pushed_bytes: of what was pushed after the document, the beats that change nothing aside.
     """
 
     path: str
@@ -137,14 +139,19 @@ async def _listen(socket: aiohttp.ClientWebSocketResponse, session: Session) -> 
 
 
 async def _message(socket: aiohttp.ClientWebSocketResponse) -> tuple[str, int]:
-    """One message of the protocol: its type and size in bytes. It is a header, metadata and content, each a frame of
-    text, then as many pairs of frames (header, bytes) as the header says."""
-    header = await _frame(socket)
+    """One message of the protocol: its type (`beat` for what changes nothing) and size in bytes. It is a header,
+    metadata and content, each a frame of text, then as many pairs of frames (header, bytes) as the header says."""
+    header, metadata, content = [await _frame(socket) for _ in range(3)]
     said = json.loads(header)
-    size = len(header)
-    for _ in range(2 + 2 * int(said.get("num_buffers", 0))):
+    size = len(header) + len(metadata) + len(content)
+    for _ in range(2 * int(said.get("num_buffers", 0))):
         size += len(await _frame(socket))
-    return str(said["msgtype"]), size
+    return "beat" if is_beat(content) else str(said["msgtype"]), size
+
+
+def is_beat(content: str | bytes) -> bool:
+    """Whether the content of a message only says that the connection lives."""
+    return isinstance(content, str) and content.startswith(_BEAT)
 
 
 async def _frame(socket: aiohttp.ClientWebSocketResponse) -> str | bytes:

@@ -5,14 +5,3 @@
   root.dataset.theme = chosen ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")
   if (new URLSearchParams(location.search).has("kiosk")) root.classList.add("kiosk")
 }
-// A script that did not arrive (the network changed, a proxy gave up) leaves a page empty: say so, and try again.
-addEventListener("error", ({target}) => {
-  if (!(target instanceof HTMLScriptElement)) return
-  setTimeout(() => location.reload(), 3000)
-  addEventListener("DOMContentLoaded", () => {
-    const lost = document.getElementById("lost")
-    if (lost === null) return
-    lost.textContent = "Not live: a part of this page did not arrive. Trying again …"
-    lost.hidden = false
-  })
-}, true)

@@ -14,7 +14,11 @@
   const HOLD = 3000
 
   const rows = new Map()
-  let sort = {by: "cents", descending: true}
+  // Choices are kept in the history's entry, so that they outlive the page's loading itself again.
+  const kept = history.state?.stores
+  let sort = kept?.sort ?? {by: "cents", descending: true}
+  if (kept) search.value = kept.search
+  const keep = () => history.replaceState({...history.state, stores: {sort, search: search.value}}, "")
   let source, total = 0, largest = 0, held = -Infinity, waiting = false
 
   const cell = (tr, className) => {
@@ -152,9 +156,10 @@
       sort = {by, descending: sort.by === by ? !sort.descending : by !== "store"}
       mark()
       order()
+      keep()
     })
   }
-  search.addEventListener("input", filter)
+  search.addEventListener("input", () => { filter(); keep() })
   search.form.addEventListener("submit", (event) => event.preventDefault())
   for (const event of ["scroll", "touchmove", "wheel"]) {
     addEventListener(event, () => { held = performance.now() }, {passive: true})

@@ -59,6 +59,7 @@ class Frame:
             "icon": theme.ICON,
             "page_css": Markup(theme.PAGE_CSS),  # noqa: S704 - ours
             "early_js": Markup(asset("early.js")),  # noqa: S704 - ours
+            "watch_js": Markup(asset("watch.js")),  # noqa: S704 - ours
             "paint_js": Markup(asset("paint.js")),  # noqa: S704 - ours
             "late_js": Markup(asset("late.js")),  # noqa: S704 - ours
         }

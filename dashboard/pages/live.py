@@ -1,11 +1,14 @@
 """A live page, one object per session: filled at once, then pushed only what changed."""
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any, Protocol
 
 import panel as pn
 import structlog
+from bokeh.document.events import MessageSentEvent
 
 from dashboard import theme
 from dashboard.moments import Moment
@@ -17,6 +20,9 @@ log = structlog.get_logger("tillstream.dashboard")
 #: How often a session looks at the moment, which changes once a second; only what changed is pushed. Looking once a
 #: second, too, would let a receipt take two seconds to the screen.
 EVERY_MILLISECONDS = 250
+#: How often a session is sent a beat, whatever else it is sent: without one for three seconds the page knows that its
+#: connection went silent (`assets/watch.js`).
+BEAT_SECONDS = 1.0
 
 #: Pane → its HTML, in which all that comes from events is escaped. Called once a moment for all sessions.
 Texts = Callable[[Moment], Mapping[str, str]]
@@ -95,13 +101,30 @@ def show(make: Callable[[], LivePage]) -> Any:
     except Exception:
         log.exception("the page cannot be made")
         return text_pane('<p class="notice alarm">This page cannot be made; the log of the dashboard says why.</p>')
-    # `add_periodic_callback` of Panel marks the page busy each time, which is a message more for nothing.
     document = pn.state.curdoc
     if document is None:
         raise RuntimeError("a page is made for a session")
-    document.add_periodic_callback(page.update, EVERY_MILLISECONDS)
-    document.config.notify_connection_status = False  # the frame says it, and in our words
+    # `add_periodic_callback` of Panel marks the page busy each time, which is a message more for nothing.
+    document.add_periodic_callback(_keeping(page, document), EVERY_MILLISECONDS)
+    # The page shows the loss of its connection and comes back by itself: see `assets/watch.js`.
+    document.config.notify_connection_status = False
+    document.config.reconnect_session = False
     return page.template
+
+
+def _keeping(page: LivePage, document: Any) -> Callable[[], None]:
+    """Updates the page, and then sends a beat when one is due: a page that cannot be updated has none."""
+    last = -math.inf
+
+    def keep() -> None:
+        nonlocal last
+        page.update()
+        now = time.monotonic()
+        if now - last >= BEAT_SECONDS:
+            last = now
+            document.callbacks.trigger_on_change(MessageSentEvent(document, "beat", None))
+
+    return keep
 
 
 def argument(name: str) -> str:

@@ -19,6 +19,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 import broker as brokers
 import store as stores
+from bench.sessions import is_beat
 from broker import Broker, Message, receipts_topology
 from dashboard import DashboardConfig, Feed, serve_dashboard, sources_of
 from store import Store
@@ -115,7 +116,7 @@ class Visit:
     Attributes:
         hosts: each host that was asked for something.
         complaints: errors and warnings on the console, and exceptions.
-        pushed: bytes of each websocket message from the server.
+        pushed: size of each websocket message from the server that changes the page.
     """
 
     page: Page
@@ -151,9 +152,13 @@ def watched(page: Page) -> Visit:
     page.on("console", lambda line: seen.complaints.append(line.text) if line.type in {"error", "warning"} else None)
     page.on("pageerror", lambda error: seen.complaints.append(str(error)))
 
+    def received(payload: str | bytes) -> None:
+        if isinstance(payload, str) and payload.startswith('{"events":') and not is_beat(payload):
+            seen.pushed.append(len(payload))
+
     def opened(socket: Any) -> None:
         asked(socket.url)
-        socket.on("framereceived", lambda payload: seen.pushed.append(len(payload)))
+        socket.on("framereceived", received)
 
     page.on("websocket", opened)
     return seen

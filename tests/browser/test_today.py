@@ -305,7 +305,7 @@ async def test_no_width_needs_sideways_scrolling(
 async def test_nothing_is_pushed_when_nothing_changed(
     browser: Browser, dashboard: Dashboard, publisher: Publisher
 ) -> None:
-    """The same totals again and again cost a session no message at all; a second session costs no subscription."""
+    """The same totals again cost a session no message but its beats; a second session costs no subscription."""
     some(publisher)
     await eventually(lambda: dashboard.feed.latest.minutes)
     first = await visit(browser, dashboard.url)

@@ -49,6 +49,7 @@ class CutProxy:
         self._mode = Mode.PASS
         self._delay_s = 0.0
         self._changed = asyncio.Event()
+        self._generation = 0
         self._server: asyncio.Server | None = None
         self._pairs: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -96,6 +97,11 @@ class CutProxy:
         """Let everything pass again."""
         self.set(Mode.PASS)
 
+    def silence(self) -> None:
+        """Pass no byte on connections that are open now, ever again, and leave them open: a network that was changed
+        under them. New ones pass."""
+        self._generation += 1
+
     def _reset(self) -> None:
         for writer in list(self._writers):
             _reset(writer)
@@ -118,15 +124,16 @@ class CutProxy:
         """Connect on, and pass bytes until one side ends."""
         if self._mode is Mode.CUT:
             return
-        await self._may_pass(answers=False)
+        born = self._generation
+        await self._may_pass(born, answers=False)
         try:
             onward, out = await asyncio.open_connection("127.0.0.1", self._target, limit=_CHUNK_BYTES)
         except OSError:
             return  # nobody listens there: whoever asked is reset, which comes close to being refused
         self._writers.add(out)
         pumps = [
-            asyncio.create_task(self._pump(reader, out, answers=False)),
-            asyncio.create_task(self._pump(onward, writer, answers=True)),
+            asyncio.create_task(self._pump(reader, out, born, answers=False)),
+            asyncio.create_task(self._pump(onward, writer, born, answers=True)),
         ]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -137,19 +144,21 @@ class CutProxy:
             _reset(out)
             self._writers.discard(out)
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answers: bool) -> None:
+    async def _pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, born: int, *, answers: bool
+    ) -> None:
         with contextlib.suppress(OSError):
             while chunk := await source.read(_CHUNK_BYTES):
                 if self._mode is Mode.SLOW:
                     await asyncio.sleep(self._delay_s)
-                await self._may_pass(answers=answers)
+                await self._may_pass(born, answers=answers)
                 sink.write(chunk)
                 await sink.drain()
                 self.passed_bytes += len(chunk)
 
-    async def _may_pass(self, *, answers: bool) -> None:
-        """Wait while bytes of this direction are held."""
-        while self._mode is Mode.HOLE or (self._mode is Mode.DEAF and answers):
+    async def _may_pass(self, born: int, *, answers: bool) -> None:
+        """Wait while bytes of this direction are held, for connections of before a silence for good."""
+        while born != self._generation or self._mode is Mode.HOLE or (self._mode is Mode.DEAF and answers):
             await self._changed.wait()
 
 
