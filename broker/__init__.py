@@ -2,10 +2,12 @@
 
 - `connect` gives a `Broker`, whatever carries the messages
 - `broker.protocol` says what every broker does, `broker.exchanges` what there is to publish to and consume from
+- `broker.address` says which addresses name one
 - `broker.frames` is the unit of publishing, `broker.group_commit` decides when one leaves
 - `broker.amqp` (RabbitMQ through aio-pika) and `broker.embedded` (SQLite) are the two implementations
 """
 
+from broker.address import check_address
 from broker.errors import BrokerError, BrokerUnavailableError
 from broker.exchanges import Topology, receipts_topology
 from broker.protocol import Broker, Consumer, Delivery, Message, QueueState
@@ -47,14 +49,15 @@ async def connect(
         BrokerError: RabbitMQ refuses the user or has no such vhost. Like a mismatch this is raised at once.
         ConfigurationError: a URL that is none of these.
     """
-    scheme, _, path = url.partition(":")
+    try:
+        scheme, _, path = check_address(url).partition(":")
+    except ValueError as exc:
+        raise ConfigurationError(f"the broker's address: expected {exc}") from None
     # Each implementation is imported only where it is used: the embedded one starts without aio-pika.
     if scheme in {"amqp", "amqps"}:
         from broker.amqp import AmqpBroker  # noqa: PLC0415
 
         return await AmqpBroker.open(url, topology, publish_timeout=publish_timeout, wait=wait, name=name)
-    if scheme == "sqlite" and path:
-        from broker.embedded import EmbeddedBroker  # noqa: PLC0415
+    from broker.embedded import EmbeddedBroker  # noqa: PLC0415
 
-        return await EmbeddedBroker.open(path, topology, publish_timeout_seconds=publish_timeout)
-    raise ConfigurationError("the broker's URL must begin with amqp://, amqps:// or sqlite:")
+    return await EmbeddedBroker.open(path, topology, publish_timeout_seconds=publish_timeout)

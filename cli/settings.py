@@ -68,7 +68,7 @@ class Setting:
         if value is None or value == "":
             return "-"
         if self.secret:
-            return values.masked_url(str(value))
+            return values.masked(str(value))
         if self.kind == "size":
             return values.shown_size(value)
         if isinstance(value, bool):
@@ -95,14 +95,14 @@ class Settings:
     data: Path = _row("path", values.path, "./tillstream-data", "Folder of the embedded broker and store.")
     broker: str = _row(
         "address",
-        values.url("sqlite", "amqp", "amqps"),
+        values.broker_address,
         "sqlite:{data}/broker.db",
         "The broker: amqp://user:password@host:port/vhost, or sqlite:PATH for the embedded one.",
         secret=True,
     )
     store: str = _row(
         "address",
-        values.url("sqlite", "mongodb", "mongodb+srv"),
+        values.store_address,
         "sqlite:{data}/store.db",
         "The store: mongodb://user:password@host:port/database, or sqlite:PATH for the embedded one. "
         "With an AMQP broker it has no default.",

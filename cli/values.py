@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|KiB|MiB|GiB)?", re.IGNORECASE)
@@ -168,46 +167,22 @@ def address(value: str) -> str:
     return value
 
 
-def url(*schemes: str) -> Callable[[str], str]:
-    """An address with one of these schemes and something behind it; `sqlite:` wants a path."""
-    expected = " or ".join(f"{scheme}:PATH" if scheme == "sqlite" else f"{scheme}://HOST…" for scheme in schemes)
+def broker_address(value: str) -> str:
+    """The address of a broker."""
+    from broker.address import check_address  # noqa: PLC0415  # needs aiohttp's weight, as the next ones
 
-    def parse(value: str) -> str:
-        try:
-            parts = urlsplit(value)
-            complete = bool(value.partition(":")[2]) if parts.scheme == "sqlite" else all(map(_place, _hosts(parts)))
-            if parts.scheme in schemes and complete:
-                return value
-        except ValueError:  # urlsplit: a port that is not a number, a bracket that does not close
-            pass
-        raise ValueError(expected)
-
-    return parse
+    return check_address(value)
 
 
-def _hosts(parts: SplitResult) -> list[str]:
-    """The hosts of an address, with their ports: the members of a replica set may be named all together."""
-    place = parts.netloc.rpartition("@")[2]
-    return place.split(",") if parts.scheme == "mongodb" else [place]
+def store_address(value: str) -> str:
+    """The address of a store."""
+    from store.address import check_address  # noqa: PLC0415
+
+    return check_address(value)
 
 
-def _place(host: str) -> bool:
-    """Whether there can be such a host and port. Raises ValueError, as urlsplit does, for some that cannot be."""
-    parts = urlsplit(f"//{host}")
-    return bool(parts.hostname) and parts.port != 0
+def masked(value: str) -> str:
+    """A secret as it may be shown: of an address all but the password, of anything else nothing."""
+    from runtime import masked as masked_address  # noqa: PLC0415
 
-
-def masked_url(value: str) -> str:
-    """An address with its password replaced by `***`; user, host and path stay readable.
-
-    Text that is no address at all may be a secret put in the wrong place: nothing of it is shown.
-    """
-    if value.startswith("sqlite:"):
-        return value
-    scheme, separator, rest = value.partition("://")
-    if not separator:
-        return "***"
-    credentials, at, address = rest.rpartition("@")  # the last one: a password may hold any character
-    user, colon, _ = credentials.partition(":")
-    place, question, _ = address.partition("?")
-    return f"{scheme}://{user}{':***' if colon else ''}{at}{place}{'?***' if question else ''}"
+    return masked_address(value)

@@ -19,7 +19,7 @@ import structlog
 
 from feeds.answers import Accepted, Again, Hopeless, Refused, Split, Verdict, judge
 from feeds.counts import Counts
-from runtime import Backoff
+from runtime import Backoff, masked
 from streams.errors import ConfigurationError, TillstreamError
 
 log = structlog.get_logger()
@@ -70,7 +70,7 @@ class SenderOptions:
         except ValueError:
             usable = False
         if not usable:
-            raise ConfigurationError(f"expected an address such as http://127.0.0.1:3000, got {self.url!r}")
+            raise ConfigurationError(f"expected an address such as http://127.0.0.1:3000, got {_shown(self.url)!r}")
         return urlunsplit(parts._replace(path=_PATH)) if parts.path in {"", "/"} else self.url
 
 
@@ -243,7 +243,7 @@ class Sender:
         while True:
             verdict = await self._attempt(request)
             if isinstance(verdict, Hopeless):
-                raise SendingError(f"{self._address}: {verdict.why}")
+                raise SendingError(f"{_shown(self._address)}: {verdict.why}")
             if not isinstance(verdict, Again):
                 self._note_success()
                 return verdict
@@ -255,7 +255,7 @@ class Sender:
             patience = self.options.patience_s if self._answered else self.options.first_patience_s
             if patience is not None and time.monotonic() - started + delay > patience:
                 hint = "" if self._answered else " (is the server running there?)"
-                raise SendingError(f"{self._address}: {verdict.why}{hint}")
+                raise SendingError(f"{_shown(self._address)}: {verdict.why}{hint}")
             self._note_trouble(verdict.why, delay)
             if await self.rest(delay):
                 raise _StoppedError
@@ -292,9 +292,14 @@ class Sender:
         """Say once that there is trouble, not at each attempt."""
         if not self._in_trouble:
             self._in_trouble = True
-            log.warning("sending fails, trying again", to=self._address, error=why, delay_s=round(delay_s, 3))
+            log.warning("sending fails, trying again", to=_shown(self._address), error=why, delay_s=round(delay_s, 3))
 
     def _note_success(self) -> None:
         if self._in_trouble:
             self._in_trouble = False
-            log.info("sending works again", to=self._address)
+            log.info("sending works again", to=_shown(self._address))
+
+
+def _shown(address: str) -> str:
+    """An address for people, its password masked."""
+    return masked(address) if "@" in address else address

@@ -1,5 +1,6 @@
 """What every long-running process needs, whatever it does: nothing here knows events, brokers or stores.
 
+- `runtime.addresses`: `masked`, an address without its password; taking addresses apart
 - `runtime.running`: `run`, the event loop (uvloop) of a process
 - `runtime.lifecycle`: `stop_event` for signals, `Tasks` that own background work
 - `runtime.probes`: `Probes`, the answers to /healthz, /readyz and /metrics
@@ -8,6 +9,7 @@
 - `runtime.retry`: `Backoff`, how long to wait before the next attempt
 """
 
+from runtime.addresses import masked
 from runtime.lifecycle import Tasks, stop_event
 from runtime.logs import configure_logging, debugging
 from runtime.moments import read_moment
@@ -15,4 +17,4 @@ from runtime.probes import Probes
 from runtime.retry import Backoff
 from runtime.running import run
 
-__all__ = ["Backoff", "Probes", "Tasks", "configure_logging", "debugging", "read_moment", "run", "stop_event"]
+__all__ = ["Backoff", "Probes", "Tasks", "configure_logging", "debugging", "masked", "read_moment", "run", "stop_event"]

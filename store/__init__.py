@@ -8,6 +8,7 @@
   `store.sqlite_tables` for tables and rows
 - `store.codec`: tallies and heads as the text that both keep
 - `store.chunks`: lists of ids cut into pieces that fit into a query
+- `store.address`: which addresses name one
 - `store.errors`: what can go wrong
 
 `connect` is the one way in.
@@ -15,6 +16,7 @@
 
 from collections.abc import Iterable
 
+from store.address import check_address
 from store.errors import (
     StoreDataError,
     StoreError,
@@ -80,7 +82,10 @@ async def connect(url: str, streams: Iterable[Stream] = (), *, create: bool = Tr
         StoreError: the SQLite file cannot be opened; with `create=False`, MongoDB does not answer.
         StoreMissingError: there is no store, with `create=False`.
     """
-    scheme, _, rest = url.partition(":")
+    try:
+        scheme, _, rest = check_address(url).partition(":")
+    except ValueError as exc:
+        raise ConfigurationError(f"the store's address: expected {exc}") from None
     if scheme in ("mongodb", "mongodb+srv"):
         from store.mongo import MongoStore  # noqa: PLC0415 - the embedded store works without Motor's weight
 
@@ -88,10 +93,6 @@ async def connect(url: str, streams: Iterable[Stream] = (), *, create: bool = Tr
         if not create:
             await mongo.check_made()
         return mongo
-    if scheme == "sqlite" and rest:
-        from store.embedded import EmbeddedStore  # noqa: PLC0415 - as above, the other way round
+    from store.embedded import EmbeddedStore  # noqa: PLC0415 - as above, the other way round
 
-        return await EmbeddedStore.open(rest, create=create)
-    raise ConfigurationError(
-        "the store must be mongodb://HOST:PORT/DATABASE, mongodb+srv://HOST/DATABASE or sqlite:PATH"
-    )
+    return await EmbeddedStore.open(rest, create=create)

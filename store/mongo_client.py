@@ -3,6 +3,8 @@
 Not here: what is read and written, see `store.mongo`.
 """
 
+import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -18,10 +20,12 @@ from pymongo.errors import (
     PyMongoError,
     ServerSelectionTimeoutError,
 )
+from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.read_concern import ReadConcern
-from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
+from runtime.addresses import split_address
+from store.address import database_of
 from store.errors import (
     StoreDataError,
     StoreError,
@@ -57,25 +61,38 @@ _LIMITS = {
 }
 #: How long the server may wait for a majority before the write's outcome counts as unknown.
 _WRITE_TIMEOUT_MS = 10_000
+#: Of the driver's words about an unknown option, the part that cannot be a piece of a password.
+_KNOWN_OPTIONS = re.compile(r"Did you mean one of \(([\w, ]+)\)")
 _Client = AsyncIOMotorClient[dict[str, Any]]
 Collection = AsyncIOMotorCollection[dict[str, Any]]
 Cursor = AsyncIOMotorCursor[dict[str, Any]]
 
 
 def open_client(url: str) -> tuple[_Client, str]:
-    """A client for a URL, not yet connected, and the name of the database in it. Raises ConfigurationError."""
+    """A client for a URL, not yet connected, and the name of the database in it. Raises ConfigurationError.
+
+    No server is asked for anything, a name server for `mongodb+srv` neither: the first call does that.
+    """
     try:
-        parsed = parse_uri(url)
-        given = {name.lower() for name in parsed["options"]}
+        given = {name.lower() for name in split_address(url).options}
         limits: dict[str, Any] = {name: limit for name, limit in _LIMITS.items() if name not in given}
-        client: _Client = AsyncIOMotorClient(url, appname="tillstream", **limits)
+        with warnings.catch_warnings(action="error", category=UserWarning):  # else the driver passes over such options
+            client: _Client = AsyncIOMotorClient(url, appname="tillstream", **limits)
+        return client, database_of(url)
+    except UserWarning as exc:
+        known = _KNOWN_OPTIONS.search(str(exc))
+        problem = (
+            f"an unknown option; similar ones are {known[1]}" if known else "an option twice, or with a wrong value"
+        )
+        raise ConfigurationError(f"the store's MongoDB URL has {problem}") from None
     except (PyMongoError, ValueError) as exc:
         # Without its cause and its words: they may quote the part of the URL that they could not read.
         problem = type(exc).__name__
         raise ConfigurationError(f"the store's MongoDB URL cannot be used ({problem})") from None
-    if not parsed["database"]:
-        raise ConfigurationError("the store's MongoDB URL names no database: mongodb://HOST:PORT/DATABASE")
-    return client, parsed["database"]
+    except OSError as exc:
+        raise ConfigurationError(
+            f"the store's MongoDB URL names a file that cannot be read: {exc.filename}: {exc.strerror}"
+        ) from None
 
 
 class TimedCollection(AsyncIOMotorCollection[dict[str, Any]]):
@@ -117,6 +134,8 @@ def translated(action: str) -> Iterator[None]:
     """
     try:
         yield
+    except DriverConfigurationError as exc:  # while the client is used: no name server knows the host of mongodb+srv
+        raise StoreUnavailableError(f"could not {action}: {_shortened(str(exc))}") from exc
     except ServerSelectionTimeoutError as exc:
         raise StoreUnavailableError(f"could not {action}: no MongoDB server answers") from exc
     except ConnectionFailure as exc:

@@ -10,11 +10,10 @@ from cli.maintenance import RABBITMQ_LAG_S, is_embedded, opened_broker, opened_s
 from cli.options import takes_settings
 from cli.roles import stream_of
 from cli.settings import Settings
-from cli.values import masked_url
 from engine import AuditReport, Repaired, unrest
 from engine import audit as audit_store
 from engine import repair as repair_store
-from runtime import run
+from runtime import masked, run
 from streams import TillstreamError
 
 
@@ -81,7 +80,7 @@ OPEN_HINT = (
 
 def _print(report: AuditReport, settings: Settings) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"audited {masked_url(settings.store)}", markup=False)
+    console.print(f"audited {masked(settings.store)}", markup=False)
     if not (report.events or report.entries):
         console.print("the store is empty")
         return

@@ -13,7 +13,6 @@ import store as stores
 from cli.feed_progress import Reached, shown
 from cli.options import takes_settings
 from cli.settings import Settings, setting
-from cli.values import masked_url
 from feeds import (
     STANDARD,
     Copies,
@@ -29,7 +28,7 @@ from feeds import (
     send_requests,
     send_stored,
 )
-from runtime import run, stop_event
+from runtime import masked, run, stop_event
 from streams.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -180,7 +179,7 @@ def _post_stored(settings: Settings, url: str, sender: Sender, batch: int) -> No
     """Send the receipts of a store."""
     sent = run(_send_stored(settings, url, sender, batch))
     if sent == 0:
-        typer.echo(f"{masked_url(url)} is empty")
+        typer.echo(f"{masked(url)} is empty")
     _exit(sender)
 
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from feeds import Generator, GeneratorOptions, Sender, SenderOptions, SendingError, run_feed, run_generator
 from feeds.counts import Reason
 from runtime import Backoff
-from streams.errors import ConfigurationError
+from streams.errors import ConfigurationError, TillstreamError
 from tests.integration.feeds.server import StandIn, Taken, accepted, busy, refuse, stand_in
 from tests.support import eventually, free_port
 
@@ -320,3 +320,14 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
     """Before anything is sent, in one line."""
     with pytest.raises(ConfigurationError, match="expected an address"):
         SenderOptions(url=url)
+
+
+@pytest.mark.parametrize("url", ["http://ann:hunter2@127.0.0.1:{port}", "http://ann:hun/ter2@127.0.0.1:{port}"])
+async def test_an_address_is_shown_without_its_password(url: str) -> None:
+    """In the error that ends the sending, or that refuses the address."""
+    with pytest.raises(TillstreamError) as caught:
+        async with Sender(SenderOptions(url=url.format(port=free_port()), first_patience_s=0.0)) as sender:
+            await sender.submit([b"{}"])
+            await sender.drain()
+    assert "hun" not in str(caught.value)
+    assert "ter2" not in str(caught.value)

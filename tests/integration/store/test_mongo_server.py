@@ -15,6 +15,7 @@ from analytics import DayTally
 from store import EventQuery, RejectedQuery, StoreError, StoreRefusedError, StoreUnavailableError
 from store.mongo import MongoStore
 from store.mongo_client import Collection
+from streams.errors import ConfigurationError
 from tests.integration.store.examples import DAY, KEY_NAMES, STREAM, entry, event, frame, rejected
 from tests.servers.ferret import FerretServer
 from tests.support import eventually, free_port
@@ -255,3 +256,27 @@ async def test_whoever_asks_learns_soon_that_no_server_answers() -> None:
     with pytest.raises(StoreUnavailableError, match="no MongoDB server answers"):
         await store.events(STREAM, EventQuery())
     await store.close()
+
+
+async def test_the_hosts_of_mongodb_srv_are_looked_up_when_the_store_is_used() -> None:
+    """A name server that does not know the host is an outage, as any server that is away, not a wrong setting."""
+    store = await stores.connect("mongodb+srv://user:hush@cluster0.example.invalid/x")
+    for _ in range(2):
+        with pytest.raises(StoreUnavailableError, match="could not reach the store: ") as caught:
+            await store.ping()
+        assert "hush" not in str(caught.value)
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("tlsCAFle=/x", "an unknown option; similar ones are tlscafile, "),
+        ("tls=flase", "an option twice, or with a wrong value"),
+        ("tls=true&tlsCAFile=/no/such", "names a file that cannot be read: /no/such: No such file or directory"),
+    ],
+)
+async def test_an_option_that_would_be_passed_over_is_refused(options: str, said: str) -> None:
+    """The driver only warns of it."""
+    with pytest.raises(ConfigurationError, match=said):
+        await stores.connect(f"mongodb://user:hush@127.0.0.1:{free_port()}/x?{options}")
