@@ -108,3 +108,9 @@ def test_images_take_nothing_with_the_modes_of_a_clone() -> None:
     taken = re.findall(r"^COPY (.*)$", text[text.index(" AS base") :], re.MULTILINE)
     assert [line for line in taken if not line.startswith(("--from=", "--chmod="))] == []
     assert sum(line.startswith("--chmod=") for line in taken) >= 3
+
+
+@pytest.mark.parametrize("service", ["entrypoint", "dashboard"])
+def test_who_works_without_the_store_does_not_wait_for_it(service: str) -> None:
+    """Receipts are taken, and today is shown, where MongoDB does not start."""
+    assert set(SERVICES[service]["depends_on"]) == {"rabbitmq"}
