@@ -314,10 +314,9 @@ def _source(row: Setting, environ: Mapping[str, str], flag: str | None) -> tuple
         return direct, row.variable
     if file:
         try:
-            return Path(file).read_text("utf-8").strip(), f"{file_variable} ({file})"
-        except (OSError, UnicodeDecodeError) as exc:
-            reason = getattr(exc, "strerror", None) or "not UTF-8 text"
-            raise ConfigurationError(f"{file_variable}: cannot read {file!r}: {reason}") from None
+            return values.file_value(file), f"{file_variable} ({file})"
+        except ConfigurationError as exc:
+            raise ConfigurationError(f"{file_variable}: cannot read {file!r}: {exc}") from None
     return row.default, "default"
 
 

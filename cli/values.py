@@ -186,3 +186,10 @@ def masked(value: str) -> str:
     from runtime import masked as masked_address  # noqa: PLC0415
 
     return masked_address(value)
+
+
+def file_value(name: str) -> str:
+    """The value in a file of a secret. Raises ConfigurationError with the reason alone."""
+    from runtime import read_value  # noqa: PLC0415
+
+    return read_value(Path(name))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import structlog
 
+from runtime import lines_of, read_edited
 from streams.errors import ConfigurationError
 
 log = structlog.get_logger("tillstream.dashboard")
@@ -112,10 +113,8 @@ def plain(text: str) -> str:
 def parse(text: str) -> dict[str, Hashed]:
     """Name → password. Raises ConfigurationError naming the line that is wrong, and when there is nobody."""
     users: dict[str, Hashed] = {}
-    for number, row in enumerate(text.splitlines(), start=1):
-        if not row.strip() or row.lstrip().startswith("#"):
-            continue
-        name, _, hashed = row.strip().partition(":")
+    for number, row in lines_of(text):
+        name, _, hashed = row.partition(":")
         if not _fits(plain(name)):
             raise ConfigurationError(f"line {number}: that is no name")
         if plain(name) in users:
@@ -168,10 +167,7 @@ class Users:
 
     def _read(self) -> Mapping[str, Hashed]:
         try:
-            return parse(self._path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError) as exc:
-            reason = getattr(exc, "strerror", None) or "not UTF-8 text"
-            raise ConfigurationError(f"the dashboard's users file {self._path}: {reason}") from exc
+            return parse(read_edited(self._path))
         except ConfigurationError as exc:
             raise ConfigurationError(f"the dashboard's users file {self._path}: {exc}") from None
 

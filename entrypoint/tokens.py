@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from entrypoint.problems import UNAUTHORIZED, ProblemError
+from runtime import lines_of, read_edited
 from streams.errors import ConfigurationError
 
 log = structlog.get_logger()
@@ -41,8 +42,8 @@ class Tokens:
         try:
             self._stamp = _stamp(path)
             self._digests = _read(path)
-        except (OSError, UnicodeDecodeError) as exc:
-            raise ConfigurationError(f"the tokens file {path} cannot be read: {exc}") from exc
+        except (OSError, ConfigurationError) as exc:
+            raise ConfigurationError(f"the tokens file {path} cannot be read: {_why(exc)}") from exc
         if not self._digests:
             raise ConfigurationError(f"the tokens file {path} holds no token")
 
@@ -67,8 +68,8 @@ class Tokens:
             if stamp == self._stamp:
                 return
             digests = _read(self._path)
-        except (OSError, UnicodeDecodeError) as exc:
-            log.warning("tokens file cannot be read, keeping the tokens that it had", error=str(exc))
+        except (OSError, ConfigurationError) as exc:
+            log.warning("tokens file cannot be read, keeping the tokens that it had", error=_why(exc))
             return
         self._stamp = stamp
         self._digests = digests
@@ -81,9 +82,13 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 
 def _read(path: Path) -> frozenset[bytes]:
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    tokens = (line.partition(":")[2].strip() if ":" in line else line for line in lines if not line.startswith("#"))
+    lines = (line for _, line in lines_of(read_edited(path)))
+    tokens = (line.partition(":")[2].strip() if ":" in line else line for line in lines)
     return frozenset(_digest(token) for token in tokens if token)  # the empty one would let everybody in
+
+
+def _why(error: OSError | ConfigurationError) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _digest(token: str) -> bytes:

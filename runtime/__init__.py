@@ -2,6 +2,7 @@
 
 - `runtime.addresses`: `masked`, an address without its password; taking addresses apart
 - `runtime.running`: `run`, the event loop (uvloop) of a process
+- `runtime.edited_files`: `read_edited`, `lines_of`, `read_value`, files of tokens, users and secrets
 - `runtime.lifecycle`: `stop_event` for signals, `Tasks` that own background work
 - `runtime.probes`: `Probes`, the answers to /healthz, /readyz and /metrics
 - `runtime.logs`: `configure_logging`, one form for our log lines and those of libraries; `debugging`
@@ -10,6 +11,7 @@
 """
 
 from runtime.addresses import masked
+from runtime.edited_files import lines_of, read_edited, read_value
 from runtime.lifecycle import Tasks, stop_event
 from runtime.logs import configure_logging, debugging
 from runtime.moments import read_moment
@@ -17,4 +19,17 @@ from runtime.probes import Probes
 from runtime.retry import Backoff
 from runtime.running import run
 
-__all__ = ["Backoff", "Probes", "Tasks", "configure_logging", "debugging", "masked", "read_moment", "run", "stop_event"]
+__all__ = [
+    "Backoff",
+    "Probes",
+    "Tasks",
+    "configure_logging",
+    "debugging",
+    "lines_of",
+    "masked",
+    "read_edited",
+    "read_moment",
+    "read_value",
+    "run",
+    "stop_event",
+]

@@ -28,7 +28,7 @@ from feeds import (
     send_requests,
     send_stored,
 )
-from runtime import masked, run, stop_event
+from runtime import lines_of, masked, read_edited, run, stop_event
 from streams.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -248,13 +248,12 @@ def _sender(settings: Settings, to: str | None, token: str | None, concurrency: 
 def _first_token(path: Path) -> str:
     """The first token of a tokens file: `name:token` or the token alone, one a line."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as exc:
+        lines = lines_of(read_edited(path))
+    except ConfigurationError as exc:
         raise ConfigurationError(f"the tokens file {path} cannot be read: {exc}") from exc
-    for line in lines:
-        if line and not line.startswith("#"):
-            name, colon, token = line.partition(":")
-            return token.strip() if colon else name
+    for _, line in lines:
+        name, colon, token = line.partition(":")
+        return token.strip() if colon else name
     raise ConfigurationError(f"the tokens file {path} holds no token")
 
 

@@ -54,6 +54,35 @@ def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
     assert loaded.origins["broker"] == f"TILLSTREAM_BROKER_FILE ({file})"
 
 
+def test_a_secrets_file_may_have_a_byte_order_mark_comments_and_blank_lines(tmp_path: Path) -> None:
+    """People edit it; one line counts."""
+    file = tmp_path / "secret"
+    for content in ("\ufeffamqp://u:p@broker/", "\ufeff# since May\r\n\r\n  amqp://u:p@broker/  \r\n"):
+        file.write_text(content, "utf-8")
+        assert read_settings({"TILLSTREAM_BROKER_FILE": str(file)}).settings.broker == "amqp://u:p@broker/"
+    file.write_text("0123456789abcdef0123")
+    assert read_settings({"TILLSTREAM_DASHBOARD_SECRET_FILE": str(file)}).settings.dashboard_secret is not None
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "nothing is in it"),
+        (b"# nothing", "nothing is in it"),
+        (b"amqp://a/\namqp://b/\n", "it holds 2 lines that count, not one"),
+        ("amqp://u:hunter2@b/".encode("utf-16"), "it is UTF-16 text: save it as UTF-8"),
+        (b"\xff", "not UTF-8 text"),
+    ],
+)
+def test_a_secrets_file_without_one_value_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+    """In one line that names the variable, the file and the reason."""
+    file = tmp_path / "secret"
+    file.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings({"TILLSTREAM_BROKER_FILE": str(file)})
+    assert str(caught.value) == f"TILLSTREAM_BROKER_FILE: cannot read {str(file)!r}: {says}"
+
+
 @pytest.mark.parametrize(
     ("environ", "says"),
     [

@@ -105,3 +105,14 @@ def replace(file: Path, text: str) -> None:
     other = file.with_suffix(".new")
     other.write_text(text)
     os.replace(other, file)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name_or_comment(tmp_path: Path) -> None:
+    """Editors put one at the beginning of the file."""
+    path = tmp_path / "users"
+    path.write_text(f"\ufeff{line('anna', 'a long password')}\n", "utf-8")
+    assert Users(path).hashed("anna") is not None
+    path.write_text(f"\ufeff# {line('bert', 'a long password')}\n{line('carla', 'a long password')}\n", "utf-8")
+    users = Users(path)
+    assert users.hashed("carla") is not None
+    assert users.hashed("# bert") is None

@@ -68,3 +68,23 @@ def test_a_file_that_was_emptied_lets_nobody_in(tmp_path: Path) -> None:
     now += 2 * CHECK_SECONDS
     assert not let_in(tokens, "Bearer first")
     assert len(tokens) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "inside", "outside"),
+    [
+        ("\ufeff# old: revoked\nshop: live\n", ["live"], ["revoked"]),
+        ("\ufefffirst\nshop: live\n", ["first", "live"], ["\ufefffirst"]),
+        ("one\n\ufeff# old: revoked\n\ufeff two\r\n", ["one", "two"], ["revoked"]),
+    ],
+    ids=["comment", "token", "in the middle"],
+)
+def test_a_byte_order_mark_is_no_part_of_a_token_or_comment(
+    tmp_path: Path, content: str, inside: list[str], outside: list[str]
+) -> None:
+    """Editors put one at the beginning of a file; `cat` of two files puts one into the middle."""
+    path = tmp_path / "tokens"
+    path.write_text(content, "utf-8")
+    tokens = Tokens(path)
+    assert [let_in(tokens, f"Bearer {token}") for token in inside] == [True] * len(inside)
+    assert [let_in(tokens, f"Bearer {token}") for token in outside] == [False] * len(outside)
