@@ -315,8 +315,9 @@ def _post(operation: str) -> dict[str, Any]:
         "summary": "Send one or more receipts",
         "description": (
             "Answered when the broker has confirmed them. A request is taken whole or refused whole; at most 10 MiB "
-            "after decompression, and 10,000 receipts. After a 503 or no answer send it again: a receipt that was "
-            "taken before is not counted twice."
+            "after decompression, and 10,000 receipts. Answers that are final: 2xx, 400, 413, 415 and 422. After any "
+            "other (401, 408, 429 and 5xx among them) or none, send the same again, not before `Retry-After`: a "
+            "receipt that was taken before is not counted twice."
         ),
         "parameters": [
             {

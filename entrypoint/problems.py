@@ -70,7 +70,10 @@ INVALID_QUERY = ProblemType(
     "invalid-query", 400, "The query is not valid", "A day or a query parameter is not one that is known here."
 )
 UNAUTHORIZED = ProblemType(
-    "unauthorized", 401, "A valid token is needed", "Send `Authorization: Bearer <token>` with a token that is listed."
+    "unauthorized",
+    401,
+    "A valid token is needed",
+    "Send `Authorization: Bearer <token>` with a token that is listed. Nothing was taken: then send it again.",
 )
 UNKNOWN_HOST = ProblemType(
     "unknown-host",
@@ -90,7 +93,9 @@ NOT_FOUND = ProblemType("not-found", 404, "Not found", "There is nothing at this
 METHOD_NOT_ALLOWED = ProblemType(
     "method-not-allowed", 405, "Method not allowed", "The header `Allow` lists what this path takes."
 )
-TIMEOUT = ProblemType("timeout", 408, "The body took too long", "The body did not arrive in time. Nothing was taken.")
+TIMEOUT = ProblemType(
+    "timeout", 408, "The body took too long", "The body did not arrive in time. Nothing was taken: send it again."
+)
 TOO_LARGE = ProblemType(
     "too-large",
     413,

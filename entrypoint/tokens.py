@@ -60,7 +60,8 @@ class Tokens:
             raise ProblemError(UNAUTHORIZED, "expected the header Authorization: Bearer <token>", headers=_CHALLENGE)
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or _digest(token.strip()) not in self._digests:
-            raise ProblemError(UNAUTHORIZED, "the token is not one that is known here", headers=_CHALLENGE)
+            hint = "; of name:token, send only what is behind the colon" if ":" in token else ""
+            raise ProblemError(UNAUTHORIZED, f"the token is not one that is known here{hint}", headers=_CHALLENGE)
 
     def _refresh(self) -> None:
         try:

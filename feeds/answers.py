@@ -1,7 +1,7 @@
 """What an answer of the entrypoint means for the events of a request: pure decisions, no I/O.
 
 The answers are those of the HTTP contract: 202 taken whole, 400 refused whole with a problem document (RFC 9457) that
-names events by their index, 413 too large, 503 with Retry-After.
+names events by their index, 413 too large, 503 with Retry-After. Only 2xx, 400, 413, 415 and 422 are final.
 """
 
 import email.utils
@@ -50,20 +50,24 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Hopeless:
-    """Every other request would get the same answer: stop."""
+    """Nothing was taken, and every other request would get the same answer: stop, and keep the events."""
 
     why: str
 
 
 Verdict = Accepted | Refused | Split | Again | Hopeless
 
-_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+#: Beside 2xx, the answers that are final for the events of a request: they will never be taken as they are.
+FINAL = frozenset({400, 413, 415, 422})
+#: Nothing was promised, and the same request may be taken later.
+AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: The events may be taken once the sender is set up otherwise: with a token, or to another address.
+UNAUTHORIZED = Hopeless("the server wants a valid token (401)")
 _HOPELESS = {
-    401: "the server wants a valid token (401)",
     403: "the server does not allow this (403)",
     404: "there is nothing at this address (404)",
     405: "this address takes no POST (405)",
-    415: "the server does not take this kind of content (415)",
+    421: "the server does not have this name (421)",
 }
 
 
@@ -79,13 +83,15 @@ def judge(status: int, retry_after: str | None, body: bytes, events: int, now: f
     """
     if 200 <= status < 300:
         return Accepted()
-    if status in _AGAIN:
+    if status in AGAIN:
         return Again(f"the server answers {status}: {_detail(body)}", _seconds(retry_after, now))
-    if status in {400, 413, 422}:
-        if events == 1:
-            return Refused({0: _only_reason(status, body)})
+    if status in FINAL:
+        if events == 1 or status == 415:  # the kind of content is that of all events
+            return Refused(dict.fromkeys(range(events), _only_reason(status, body)))
         reasons = _reasons(body, events)
         return Refused(reasons) if reasons else Split()
+    if status == 401:
+        return UNAUTHORIZED
     return Hopeless(_HOPELESS.get(status) or f"the server answers {status}: {_detail(body)}")
 
 

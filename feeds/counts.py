@@ -23,7 +23,7 @@ class Counts:
         accepted: answered with 202.
         refused: will never be taken.
         unknown: sent, but no conclusive answer came: they may or may not have been taken. Sending them again is safe.
-        unsent: given up before they reached a server.
+        unsent: given up before a server could take them: not sent, or answered that nothing was taken.
         retried: requests that were sent again.
         reasons: why events were refused.
     """

@@ -57,10 +57,15 @@ async def run_generator(
     return sender.counts
 
 
-async def run_feed(sender: Sender, feed: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
+async def run_feed(
+    sender: Sender, feed: Coroutine[Any, Any, T], stop: asyncio.Event, *, to_its_end: bool = False
+) -> T | None:
     """Run a feed into an open sender until all is settled, or until `stop` is set and a short grace is over.
 
     What is under way then is counted as unknown when the sender closes.
+
+    Arguments:
+        to_its_end: after the sender gave up, the rest of the feed is counted as unsent; for one that soon ends.
 
     Returns what the feed returned, None if it was stopped before. Raises SendingError if the sender gave up, and
     whatever the feed raises.
@@ -69,7 +74,8 @@ async def run_feed(sender: Sender, feed: Coroutine[Any, Any, T], stop: asyncio.E
     over = asyncio.create_task(sender.over(), name="wait until the sender is over")
     watcher = asyncio.create_task(_stop(sender, stop), name="stop the sender")
     try:
-        await asyncio.wait({producer, over}, return_when=asyncio.FIRST_COMPLETED)
+        enough: asyncio.Task[None] = watcher if to_its_end else over
+        await asyncio.wait({producer, enough}, return_when=asyncio.FIRST_COMPLETED)
         if not producer.done():
             producer.cancel()
         await asyncio.wait({producer})

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 import structlog
 
-from feeds.answers import Accepted, Again, Hopeless, Refused, Split, Verdict, judge
+from feeds.answers import UNAUTHORIZED, Accepted, Again, Hopeless, Refused, Split, Verdict, judge
 from feeds.counts import Counts
 from runtime import Backoff, masked
 from streams.errors import ConfigurationError, TillstreamError
@@ -150,13 +150,17 @@ class Sender:
     async def submit(self, events: list[bytes]) -> bool:
         """Send events in one request; returns when it is under way, having waited for a place.
 
-        Returns False, with nothing sent or counted, after `stop`. Raises SendingError if all was given up.
+        Returns False, with nothing sent or counted, after `stop`. After all was given up, events are counted as unsent,
+        so that a feed that ends can be counted whole; `drain` says why.
         """
         while len(self._tasks) >= self.options.concurrency and not self.stopping and self._failure is None:
             await self._change()
-        self._raise_failure()
         if self.stopping:
             return False
+        if self._failure is not None:
+            self.counts.unsent += len(events)
+            await asyncio.sleep(0)  # a feed that does not wait for a place must not keep an interrupt waiting
+            return True
         first = self._submitted + 1
         self._submitted += len(events)
         waiting = [_Request(events, range(first, first + len(events)))]
@@ -178,10 +182,13 @@ class Sender:
             return False
 
     async def drain(self) -> None:
-        """Wait until every event has its fate; bounded after `stop`. Raises SendingError if all was given up."""
+        """Wait until every event has its fate; bounded after `stop`, and after all was given up.
+
+        Raises SendingError in the latter case.
+        """
         while self._tasks and not self.stopping and self._failure is None:
             await self._change()
-        if self._tasks and self._failure is None:
+        if self._tasks:
             await asyncio.wait(self._tasks, timeout=_GRACE_S)
         await self._abandon()
         self._raise_failure()
@@ -243,7 +250,7 @@ class Sender:
         while True:
             verdict = await self._attempt(request)
             if isinstance(verdict, Hopeless):
-                raise SendingError(f"{_shown(self._address)}: {verdict.why}")
+                raise SendingError(f"{_shown(self._address)}: {verdict.why}{self._token_hint(verdict)}")
             if not isinstance(verdict, Again):
                 self._note_success()
                 return verdict
@@ -275,6 +282,8 @@ class Sender:
             ) as response:
                 body = await response.read()
                 self._answered = True
+                if response.status < 500:
+                    request.doubtful = doubtful  # this attempt was answered: taken whole, or not at all
                 retry_after = response.headers.get("Retry-After")
                 return judge(response.status, retry_after, body, len(request.events), time.time())
         except aiohttp.InvalidURL:
@@ -287,6 +296,12 @@ class Sender:
             return Again(f"no answer within {self.options.timeout_s:g} s")
         except (aiohttp.ClientError, OSError) as exc:
             return Again(f"the connection broke: {str(exc) or type(exc).__name__}")
+
+    def _token_hint(self, verdict: Hopeless) -> str:
+        """A line of a tokens file, `name:token`, is easily taken for the token."""
+        if verdict == UNAUTHORIZED and ":" in (self.options.token or ""):
+            return ": of name:token, send only what is behind the colon"
+        return ""
 
     def _note_trouble(self, why: str, delay_s: float) -> None:
         """Say once that there is trouble, not at each attempt."""

@@ -121,6 +121,7 @@ def generate(
             sender,
             lambda: send_requests(sender, requests, rate=rate, for_s=for_s),
             lambda: Reached(sender.counts.settled, total),
+            to_its_end=burst is not None and rate is None,
         )
     )
     _exit(sender)
@@ -146,8 +147,9 @@ def post(
 ) -> None:
     """Send files of receipts: an object, an array of any size, or NDJSON, each also as gzip.
 
-    Ends with what became of every receipt; the exit code is 1 if any was refused. Sending a file again is safe:
-    what was taken before does not count twice.
+    Ends with what became of every receipt, also where the server takes none of them; the exit code is 1 if any was
+    refused. Sending a file again is safe: what was taken before does not count twice. Receipts older than the server's
+    TILLSTREAM_PAST_DAYS are refused: raise it there to send an old file.
 
     --from-store brings the receipts of a store home into which a worker wrote by mistake. Stop that worker first. The
     store is only read.
@@ -168,6 +170,7 @@ def post(
             sender,
             lambda: send_files(sender, files, batch=batch, progress=read.__setitem__),
             lambda: Reached(sum(read.values()), total),
+            to_its_end=total is not None,  # files end; a pipe may not
         )
     )
     if problems:
@@ -193,18 +196,25 @@ async def _send_stored(settings: Settings, url: str, sender: Sender, batch: int)
             sender,
             lambda: send_stored(sender, store, stream.name, batch=batch),
             lambda: Reached(sender.counts.settled, None),
+            to_its_end=True,
         )
     finally:
         await store.close()
 
 
-async def _send(sender: Sender, feed: Callable[[], Coroutine[Any, Any, T]], reached: Callable[[], Reached]) -> T | None:
+async def _send(
+    sender: Sender,
+    feed: Callable[[], Coroutine[Any, Any, T]],
+    reached: Callable[[], Reached],
+    *,
+    to_its_end: bool = False,
+) -> T | None:
     """Run a feed with its progress shown until it ends, fails or is interrupted; then say what became of it."""
     start = time.monotonic()
     try:
         with stop_event() as stop:
             async with sender, shown(sender.counts, reached):
-                return await run_feed(sender, feed(), stop)
+                return await run_feed(sender, feed(), stop, to_its_end=to_its_end)
     finally:
         _report(sender.counts, time.monotonic() - start)
 

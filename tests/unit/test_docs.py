@@ -12,7 +12,9 @@ from analytics import DayTally, Tally
 from broker.exchanges import EXCHANGES, receipts_topology
 from cli.main import COMMANDS
 from engine import EngineState, View, messages
+from entrypoint.openapi import openapi
 from entrypoint.problems import PROBLEM_TYPES, invalid_events
+from feeds.answers import FINAL, Accepted, Again, Hopeless, Refused, Split, judge
 from streams import Event, InvalidEventError
 from streams.receipt_schema import DocumentTotal, Line, Receipt, Settlement
 from streams.receipts import ReceiptStream
@@ -190,6 +192,37 @@ def test_every_problem_is_listed_with_its_status() -> None:
     """The table of errors holds each problem that the entrypoint can answer."""
     rows = set(re.findall(r"^\| (\d{3}) \| `([\w-]+)` \|", documented("http.md"), re.MULTILINE))
     assert rows >= {(str(kind.status), kind.slug) for kind in PROBLEM_TYPES}
+
+
+#: A sentence that names the final answers, in any page or description.
+_FINAL_SENTENCE = re.compile(r"2xx,\s+400,\s+413,\s+415\s+(and|or)\s+422")
+
+
+def test_the_final_answers_on_the_page_are_those_of_our_own_sender() -> None:
+    """For every status: what the table says is what `tillstream post` does."""
+    table = documented("http.md").partition("### Final answers")[2].partition("\n\n`tillstream")[0]
+    rows = [[part.strip() for part in row.strip("|").split("|")] for row in table.splitlines() if row.startswith("|")]
+    named: dict[int, tuple[str, str]] = {}
+    for answers, final, advice in rows[2:]:
+        for status in re.findall(r"\b\d{3}\b", answers):
+            named[int(status)] = (final, advice)
+    assert len(named) > 10
+    for status in range(200, 600):
+        verdict = judge(status, None, b"", 1, 0.0)
+        final, advice = ("yes", "") if status < 300 else named.get(status, ("no", "nothing was taken"))
+        assert (final == "yes") == isinstance(verdict, Accepted | Refused | Split), status
+        assert ("send the same again, not before" in advice) == isinstance(verdict, Again), status
+        assert (final == "no" and "nothing was taken" in advice) == isinstance(verdict, Hopeless), status
+
+
+def test_the_same_final_answers_are_named_everywhere() -> None:
+    """README, guarantees and the interface's own description name them, and no page calls all of 4xx final."""
+    assert set(FINAL) == {400, 413, 415, 422}
+    description = openapi()["paths"]["/receipts"]["post"]["description"]
+    for text in (documented("guarantees.md"), (ROOT / "README.md").read_text(), description):
+        assert _FINAL_SENTENCE.search(text)
+    for page in PAGES:
+        assert "4xx" not in page.read_text(), page
 
 
 def test_every_exchange_queue_and_routing_key_is_described() -> None:

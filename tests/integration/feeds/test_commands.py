@@ -292,3 +292,37 @@ async def stored(path: Path, lines: list[bytes]) -> None:
 def as_received(receipt: dict[str, Any]) -> str:
     """A receipt without the moment of its reception."""
     return json.dumps({name: value for name, value in receipt.items() if name != "receivedTime"}, sort_keys=True)
+
+
+async def test_what_a_server_takes_nothing_of_is_counted_whole(server: StandIn, tmp_path: Path) -> None:
+    """A wrong token: every receipt of the files, and of a burst, is counted as not sent; exit code 2."""
+    server.answer = lambda _: web.json_response({"title": "no"}, status=401)
+    lines = receipts(3000)
+    (tmp_path / "a.ndjson.gz").write_bytes(gzip.compress(b"\n".join(lines[:2500])))
+    (tmp_path / "b.ndjson").write_bytes(b"\n".join(lines[2500:]))
+    names = [str(tmp_path / name) for name in ("a.ndjson.gz", "b.ndjson")]
+    for arguments in (
+        ("post", *names, "--batch", "100", "--token", "lyon:s3cret"),
+        ("generate", "--burst", "3000", "--batch", "100", "--token", "lyon:s3cret"),
+    ):
+        ended = await tillstream(*arguments, "--to", server.url)
+        assert ended.code == 2
+        assert ended.out.startswith("0 accepted, 0 refused, 3,000 not sent in ")
+        assert "wants a valid token (401): of name:token, send only what is behind the colon" in ended.err
+        assert "s3cret" not in ended.out + ended.err
+
+
+async def test_a_pipe_and_a_pace_are_not_waited_for_after_all_was_given_up(server: StandIn) -> None:
+    """They may never end: what was read is counted, and the command ends at once."""
+    server.answer = lambda _: web.Response(status=401)
+    process = await start("post", "-", "--to", server.url)
+    assert process.stdin is not None
+    process.stdin.write(b"\n".join(receipts(2)) + b"\n")
+    async with asyncio.timeout(30):
+        await process.wait()  # its standard input stays open
+    ended = await finish(process)
+    assert ended.code == 2
+    assert ended.out.startswith("0 accepted, 0 refused, 2 not sent in ")
+    ended = await tillstream("generate", "--rate", "1", "--burst", "1000", "--to", server.url)
+    assert ended.code == 2
+    assert "1 not sent in " in ended.out

@@ -152,10 +152,50 @@ async def test_a_wrong_token_ends_everything(server: StandIn) -> None:
     """Every other request would get the same answer: one error, and nothing is lost from the counts."""
     server.answer = lambda _: web.Response(status=401)
     sender = sender_to(server, concurrency=2)
-    with pytest.raises(SendingError, match="valid token"):
+    with pytest.raises(SendingError, match=r"valid token \(401\)$"):
         await send(sender, [events(n, n) for n in range(50)])
-    assert sender.counts.accepted == 0
-    assert 2 <= sender.counts.settled <= 6
+    assert sender.counts.summary() == "0 accepted, 0 refused, 100 not sent"
+    assert len(server.requests) <= 4
+
+
+async def test_a_token_with_its_name_is_told_to_be_sent_without(server: StandIn) -> None:
+    """A line of the tokens file is easily taken for the token; neither is shown."""
+    server.answer = lambda _: web.Response(status=401)
+    with pytest.raises(SendingError, match="send only what is behind the colon") as caught:
+        await send(sender_to(server, token="lyon:s3cret"), [events(1)])
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 405, 417, 421, 431])
+async def test_an_answer_that_takes_nothing_leaves_nothing_unknown(server: StandIn, status: int) -> None:
+    """The server said what became of the request: it was not taken. After an attempt without an answer, that is not
+    known all the same."""
+    server.answer = lambda _: web.Response(status=status)
+    sender = sender_to(server)
+    with pytest.raises(SendingError):
+        await send(sender, [events(1, 2, 3)])
+    assert (sender.counts.unsent, sender.counts.unknown) == (3, 0)
+
+    def broken_first(_: Taken) -> web.Response:
+        if len(server.requests) == 1:
+            raise asyncio.CancelledError  # the server closes the connection without an answer
+        return web.Response(status=status)
+
+    server.requests.clear()
+    server.answer = broken_first
+    sender = sender_to(server)
+    with pytest.raises(SendingError):
+        await send(sender, [events(1, 2, 3)])
+    assert (sender.counts.unsent, sender.counts.unknown) == (0, 3)
+
+
+async def test_a_kind_of_content_that_is_not_taken_is_final(server: StandIn) -> None:
+    """415 is the answer to every event of a request: each counts as refused, once, and the feed goes on."""
+    server.answer = lambda _: web.Response(status=415, text="no NDJSON")
+    sender = sender_to(server)
+    await send(sender, [events(1, 2, 3), events(4)])
+    assert sender.counts.reasons == {"no NDJSON": Reason(count=4, first=1)}
+    assert len(server.requests) == 2
 
 
 async def test_an_unreachable_server_is_an_error_soon() -> None:

@@ -17,6 +17,14 @@ def let_in(tokens: Tokens, authorization: str | None) -> bool:
     return True
 
 
+def test_a_token_with_its_name_is_told_to_be_sent_without(tmp_path: Path) -> None:
+    """A line of the file is easily taken for the token."""
+    path = tmp_path / "tokens"
+    path.write_text("till-1:named\n")
+    with pytest.raises(ProblemError, match="send only what is behind the colon"):
+        Tokens(path).check("Bearer till-1:named")
+
+
 @pytest.mark.parametrize(
     ("authorization", "expected"),
     [

@@ -41,6 +41,8 @@ BAD_SUM = {"event": 3, "field": "$.documentTotal", "expected": "an object"}
         (413, b"", 2, Split()),
         (413, problem(detail="at most 10 MiB"), 1, Refused({0: "too large: at most 10 MiB"})),
         (401, b"", 1, Hopeless("the server wants a valid token (401)")),
+        (415, problem(detail="send JSON"), 2, Refused({0: "send JSON", 1: "send JSON"})),
+        (421, b"", 1, Hopeless("the server does not have this name (421)")),
         (404, b"", 5, Hopeless("there is nothing at this address (404)")),
         (301, b"moved", 5, Hopeless("the server answers 301: moved")),
         (503, problem(detail="broker down"), 1, Again("the server answers 503: broker down")),
