@@ -21,7 +21,7 @@ def free_port() -> int:
 async def eventually(check: Callable[[], Awaitable[T]], *, timeout: float = ..., every: float = ...) -> T: ...
 @overload
 async def eventually(check: Callable[[], T], *, timeout: float = ..., every: float = ...) -> T: ...
-async def eventually(check: Callable[[], Any], *, timeout: float = 10.0, every: float = 0.02) -> Any:
+async def eventually(check: Callable[[], Any], *, timeout: float = 30.0, every: float = 0.02) -> Any:
     """Ask `check` (plain or async) again and again until its answer is true, and return that answer.
 
     An AssertionError in it counts as "not yet"; any other exception ends the wait. After `timeout` seconds it fails,

@@ -68,7 +68,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield _websocket_of(process, folder / "profile" / "DevToolsActivePort")
     finally:
         process.kill()  # its profile goes with it: nothing to save, and its own processes end when it does
-        process.wait(timeout=10)
+        process.wait(timeout=30)
 
 
 def find_chromium() -> str | None:

@@ -9,9 +9,8 @@ from tests.integration.system.harness import Process, System
 from tests.support import eventually
 from tests.unit.streams.sample import receipt
 
-#: What was answered 202 is on the page soon, milliseconds. That it is there within two seconds is shown where nothing
-#: runs beside it, by `test_every_number`.
-SOON = 5_000
+#: Receipts that were answered 202 are on the page within this on a busy machine, milliseconds.
+SOON = 30_000
 
 
 async def dashboard_of(process: Process, begun: int = 0) -> str:

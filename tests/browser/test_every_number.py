@@ -29,13 +29,11 @@ from tests.browser.expected_pages import Expected
 from tests.browser.house import SOON, House, embedded_house, server_house, soon
 from tests.support import eventually
 
-pytestmark = [pytest.mark.browser, pytest.mark.alone]
+pytestmark = pytest.mark.browser
 
 SERVERS = pytest.param("servers", marks=[pytest.mark.rabbit, pytest.mark.mongo])
-#: Silence is said after three seconds; with the second that the totals take between two messages. Seconds.
-SAID = 5.0
-#: A server that was started again is found again within this; the page asks every two seconds. Seconds.
-BACK = 30.0
+#: A server that was started again is found again within this on a busy machine, seconds.
+BACK = 60.0
 LIVE = {"today": "/", "stores": "/stores", "store 612": "/store?id=612", "system": "/system"}
 
 
@@ -76,7 +74,7 @@ class Open:
         return Expected(self.house, await eventually(stored))
 
     async def are_right(self) -> None:
-        """See that each live page says exactly what it should, within two seconds of the last 202."""
+        """See that each live page says exactly what it should, soon after the last 202."""
         expected = await self.expected()
         async with asyncio.TaskGroup() as group:
             for name, seen in self.live.items():
@@ -92,9 +90,14 @@ class Open:
             make = getattr(expected, name)
             await soon(read, partial(make, store) if store else make, self.accepted)
             return
-        rejected = (await self.house.system.get("/rejected"))["rejected"]
-        revision = (await self.house.system.get("/totals"))["revision"]
-        await soon(read, lambda got: expected.system(got, revision, rejected), self.accepted)
+
+        async def wanted(got: dict[str, Any]) -> dict[str, Any]:
+            # looked up each time: the revision goes up until all is counted
+            rejected = (await self.house.system.get("/rejected"))["rejected"]
+            revision = (await self.house.system.get("/totals"))["revision"]
+            return expected.system(got, revision, rejected)
+
+        await soon(read, wanted, self.accepted)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=["embedded", SERVERS])
@@ -125,7 +128,7 @@ async def opened(
         yield made
 
 
-async def test_every_live_page_is_right_within_two_seconds(opened: Open) -> None:
+async def test_every_live_page_becomes_right_by_itself(opened: Open) -> None:
     """What the receipts of three days add up to, on every page that was open when today's were sold, and live on."""
     await opened.are_right()
     await opened.sell(
@@ -291,7 +294,6 @@ async def test_what_was_rejected_is_listed_and_shown(opened: Open) -> None:
     await page.close()
 
 
-@pytest.mark.timeout(240)  # servers are stopped and started, and lost connections tried again
 async def test_what_is_down_is_said_and_comes_back_by_itself(opened: Open) -> None:
     """Open pages say that they are not live, and since when; with everything back they are right, without a reload by
     anybody, and what was sold meanwhile or after is on them."""
@@ -309,14 +311,14 @@ async def test_what_is_down_is_said_and_comes_back_by_itself(opened: Open) -> No
 async def _without_broker(opened: Open) -> None:
     house, rabbit = opened.house, opened.house.rabbit
     assert rabbit is not None
+    shown = [(await read_pages.texts(seen.page, ".stamp .time"))[0] for seen in opened.live.values()]
     await asyncio.to_thread(rabbit.stop)
-    gone = time.time()
-    for seen in opened.live.values():
+    gone = house.clock(time.time()).strftime("%H:%M:%S")
+    for seen, last in zip(opened.live.values(), shown, strict=True):
         notice = seen.page.locator("#notice .alarm")
-        await expect(notice).to_contain_text("Not live: no news since ", timeout=SAID * 1000)
+        await expect(notice).to_contain_text("Not live: no news since ", timeout=SOON * 1000)
         since = (await notice.inner_text()).partition("since ")[2].split()[0]
-        # The totals may have said their last word a second before the broker ended, which takes seconds itself.
-        assert abs(clock_seconds(since) - clock_seconds(house.clock(gone).strftime("%H:%M:%S"))) < 12
+        assert last <= since <= gone
     await asyncio.to_thread(rabbit.start)
     for seen in opened.live.values():
         await expect(seen.page.locator("#notice .alarm")).to_have_count(0, timeout=BACK * 1000)
@@ -333,7 +335,7 @@ async def _without_store(opened: Open) -> None:
         async def goes_on() -> bool:
             return all([(await read_pages.texts(seen.page, ".stamp .time"))[0] > at for seen in opened.live.values()])
 
-        await eventually(goes_on, timeout=SAID)
+        await eventually(goes_on, timeout=SOON)
         for seen in opened.live.values():
             await expect(seen.page.locator("#notice .alarm")).to_have_count(0)
         paths = ("/receipts", "/receipt?id=1:2:3", "/rejected", "/rejected-item?id=1")
@@ -358,7 +360,7 @@ async def _without_everything(opened: Open) -> None:
     house = opened.house
     assert await house.pages.stop() == 0
     for seen in opened.live.values():
-        await expect(seen.page.locator("#lost")).to_contain_text("Not live: the connection", timeout=SAID * 1000)
+        await expect(seen.page.locator("#lost")).to_contain_text("Not live: the connection", timeout=SOON * 1000)
     house.begun = time.time()
     await house.pages.start("the day, live")
     for seen in opened.live.values():
@@ -448,9 +450,3 @@ def step(text: str) -> float:
     """How exact it is: one in its last place."""
     number, unit, *_ = text.removeprefix("less than ").split()
     return UNITS[unit] * (0.1 if "." in number else 1)
-
-
-def clock_seconds(text: str) -> int:
-    """Seconds since midnight."""
-    hours, minutes, rest = text.split(":")
-    return (int(hours) * 60 + int(minutes)) * 60 + int(rest)

@@ -13,7 +13,7 @@ from tests.browser.conftest import Visit, laid_out, watched
 from tests.browser.whole import PAGES, Site, shown
 
 # A page of a busy day, drawn in seven sizes and looked through four times; the first waits for the site, too.
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.browser
 
 #: A phone, a laptop, a wall screen.
 WIDTHS = (390, 1280, 1920)

@@ -117,7 +117,7 @@ async def test_a_login_ends_by_itself(browser: Browser, publisher: Publisher, us
             await page.goto(f"{dashboard.url}receipts")
             await expect(page).to_have_title("Log in · Tillstream", timeout=500)
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:  # each page that is opened begins the time anew, so: pauses that are longer
                 await asyncio.sleep(2.5)
                 try:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.compose.stack import Stack
 
-pytestmark = [pytest.mark.compose, pytest.mark.timeout(120, func_only=True)]
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(300, func_only=True)]
 
 #: Tries things as the user of a service, each on a channel of its own, and prints what came of them.
 PROGRAM = """
@@ -21,7 +21,7 @@ async def main():
     async def attempt(name, action):
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await action(channel)
             told[name] = "allowed"
         except aio_pika.exceptions.PublishError:  # it went nowhere, but it went

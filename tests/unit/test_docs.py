@@ -3,14 +3,17 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+import typer
 
 from analytics import DayTally, Tally
 from broker.exchanges import EXCHANGES, receipts_topology
-from cli.main import COMMANDS
+from cli.main import COMMANDS, build
+from cli.settings import FILE_SUFFIX, PREFIX, SETTINGS
 from engine import EngineState, View, messages
 from entrypoint.openapi import openapi
 from entrypoint.problems import PROBLEM_TYPES, invalid_events
@@ -260,3 +263,39 @@ def _folded(stream: ReceiptStream, event: Event) -> DayTally:
     tally = Tally()
     stream.fold(tally, event, 1.0)
     return tally.days[event.day]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_variables_exist(page: Path) -> None:
+    """A variable that a page names is a setting, the file of a secret, or one that Docker Compose or the tests read."""
+    settings = {row.variable for row in SETTINGS}
+    files = {row.variable + FILE_SUFFIX for row in SETTINGS if row.secret}
+    readers = [ROOT / "docker-compose.yml", *(ROOT / "scripts").iterdir(), *(ROOT / "tests" / "servers").glob("*.py")]
+    others = {name for reader in readers for name in variables(reader) if name not in settings}
+    assert variables(page) <= settings | files | others
+
+
+def variables(file: Path) -> set[str]:
+    """The names of environment variables in a file; not the beginning of several, as in `TILLSTREAM_STORM_*`."""
+    return set(re.findall(rf"\b{PREFIX}\w*[A-Z0-9]\b(?!_\*)", file.read_text()))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_flags_of_commands_exist(page: Path) -> None:
+    """A command in an example or in running text has no flag that `tillstream` does not know for it."""
+    for words in commands(page):
+        command: Any = typer.main.get_command(build(words, rich=False))
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        known = {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
+        used = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+        assert used <= known | {"--help", "-h"}, f"{command.name} {' '.join(words)}"
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The words of each `tillstream` command of a page, from the command's name to its end."""
+    text = page.read_text().replace("\\\n", " ")
+    for line in re.findall(r"(?:\btillstream|scripts/run) ([a-z][^`|&#>;()\n]*)", text):
+        words = line.split()
+        if words[0] in COMMANDS:
+            yield words

@@ -164,7 +164,7 @@ async def test_the_roles_carry_a_frame_from_end_to_end_and_survive_a_restart(loa
 
         async def again() -> bool:
             try:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(30):
                     await carry(b"after")
             except (BrokerError, TimeoutError):  # not all of them are back
                 return False
@@ -197,7 +197,7 @@ async def test_a_frame_at_its_delivery_limit_is_kept_even_while_its_queue_of_dea
             await asyncio.to_thread(there.delete, "small/receipts.dead")
             await entrypoint.publish(Message(exchange="receipts", routing_key="receipts", body=b"poison"))
             for _ in range(limit + 1):
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(30):
                     await (await anext(aiter(consumer))).nack()
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1.0):

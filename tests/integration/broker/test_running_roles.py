@@ -18,7 +18,7 @@ from tests.support import eventually
 from tests.unit.streams.sample import receipt
 from tests.unit.test_docs import documented
 
-pytestmark = [pytest.mark.rabbit, pytest.mark.mongo, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.rabbit, pytest.mark.mongo]
 
 DAY = "2026-11-18"
 _ROW = re.compile(r"^\| `(tillstream_\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)

@@ -58,7 +58,7 @@ async def test_watching_prints_what_is_published_until_interrupted(speaking: Pat
     """Each message comes as a line at once; Ctrl-C ends it without a traceback."""
     process = await watch(speaking, "--json")
     assert process.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         for _ in range(3):
             line = json.loads(await process.stdout.readline())
             assert line == {"exchange": "count", "key": "receipts", "body": BODY}
@@ -72,7 +72,7 @@ async def test_plain_lines_into_a_pipe(speaking: Path) -> None:
     """Without a terminal there are no colours and no drawing: one line that says it."""
     process = await watch(speaking)
     assert process.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         line = await process.stdout.readline()
         process.terminate()
         await process.communicate()
@@ -82,7 +82,7 @@ async def test_plain_lines_into_a_pipe(speaking: Path) -> None:
 async def test_without_a_broker_it_says_so_in_one_line(tmp_path: Path) -> None:
     """Nothing runs there: exit 2, and what to start."""
     process = await watch(tmp_path)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         out, errors = await process.communicate()
     assert (process.returncode, out) == (2, b"")
     assert errors.startswith(b"error: no embedded broker runs on ")
@@ -92,7 +92,7 @@ async def test_without_a_broker_it_says_so_in_one_line(tmp_path: Path) -> None:
 async def test_without_rabbitmq_watch_says_so_at_once(tmp_path: Path) -> None:
     """Nobody waits half a minute to read that an address is wrong."""
     process = await watch(tmp_path, "--broker", f"amqp://guest:secret@127.0.0.1:{free_port()}/")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         out, errors = await process.communicate()
     assert (process.returncode, out) == (2, b"")
     assert errors.startswith(b"error: connecting to amqp://127.0.0.1:")

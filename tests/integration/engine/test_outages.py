@@ -18,7 +18,6 @@ from tests.unit.streams.sample import receipt
 @pytest.mark.rabbit
 @pytest.mark.mongo
 @pytest.mark.faults
-@pytest.mark.timeout(300)
 async def test_servers_that_die_and_freeze_cost_nothing(
     own_rabbit: PrivateRabbit, own_ferret: FerretServer, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from store import Store
 from streams import ReceiptStream
 
 TOPOLOGY = receipts_topology()
-WAIT = 10.0
+WAIT = 30.0
 DAY = "2026-11-18"
 JSON = {"Content-Type": "application/json"}
 LINES = {"Content-Type": "application/x-ndjson"}

@@ -35,17 +35,17 @@ async def test_a_head_that_trickles_in_is_given_up(tmp_path: Path) -> None:
 
 async def test_a_connection_between_requests_is_not_hurried(tmp_path: Path) -> None:
     """The limit is for heads that have begun: idle connections, also behind a stray line end, have more time."""
-    async with entrypoint(tmp_path, EntrypointConfig(head_timeout_seconds=0.1)) as entry:
+    async with entrypoint(tmp_path, EntrypointConfig(head_timeout_seconds=1.0)) as entry:
         reader, writer = await asyncio.open_connection(entry.bound.host, entry.bound.port)
         async with asyncio.timeout(WAIT):
-            for _ in range(3):
+            for _ in range(2):
                 writer.write(REQUEST[:9])
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # two reads, and far less than a head may take
                 writer.write(REQUEST[9:])
                 assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
                 await reader.readline()
                 writer.write(b"\r\n")
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(1.2)  # longer than a head may take
         writer.close()
 
 
@@ -68,7 +68,7 @@ async def test_a_client_that_reads_nothing_of_its_answer_is_given_up(tmp_path: P
 
 async def test_a_client_that_reads_slowly_gets_its_whole_answer(tmp_path: Path) -> None:
     """As long as it reads on it is waited for."""
-    async with entrypoint(tmp_path, EntrypointConfig(unread_timeout_seconds=0.3)) as entry:
+    async with entrypoint(tmp_path, EntrypointConfig(unread_timeout_seconds=1.0)) as entry:
         reader, writer = await asyncio.open_connection(entry.bound.host, entry.bound.port, limit=1024)
         asked = 300
         writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * asked)
@@ -80,8 +80,8 @@ async def test_a_client_that_reads_slowly_gets_its_whole_answer(tmp_path: Path) 
                 piece = await reader.read(1 << 20)
                 assert piece, "cut off"
                 read += len(piece)
-                if asyncio.get_running_loop().time() - begun < 1.0:
-                    await asyncio.sleep(0.01)
+                if asyncio.get_running_loop().time() - begun < 2.0:
+                    await asyncio.sleep(0.01)  # for longer than a client may read nothing
         writer.close()
 
 
@@ -126,15 +126,14 @@ async def test_a_flood_of_connections_is_closed_and_passes(tmp_path: Path, monke
 
         async def ended(reader: asyncio.StreamReader) -> bool:
             try:
-                async with asyncio.timeout(3):
-                    return await reader.read() == b""
+                return await reader.read() == b""
             except ConnectionError:
                 return True
-            except TimeoutError:
-                return False
 
-        closed = await asyncio.gather(*(ended(reader) for reader, _ in opened))
-        assert closed.count(False) <= 5
+        ends = {asyncio.create_task(ended(reader)) for reader, _ in opened}
+        await eventually(lambda: sum(end.done() and end.result() for end in ends) >= len(opened) - 5)
+        for end in ends:
+            end.cancel()
         for _, writer in opened:
             writer.close()
 

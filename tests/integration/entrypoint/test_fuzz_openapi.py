@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import aiohttp
-import pytest
 
 from tests.integration.system.harness import System, running
 from tests.unit.streams.sample import receipt
@@ -18,7 +17,6 @@ HOOKS = Path(__file__).parent / "ndjson_for_schemathesis.py"
 NOT_CHECKED = "positive_data_acceptance"
 
 
-@pytest.mark.timeout(180)
 async def test_answers_are_what_the_description_says(tmp_path: Path) -> None:
     """Statuses, types, headers and bodies conform, wrong requests are refused, and nothing is an error of ours."""
     system = System({"TILLSTREAM_DATA": str(tmp_path / "data")}, tmp_path)

@@ -25,8 +25,6 @@ from tests.support import eventually
 #: Two interpreters start and import everything, on two busy cores.
 START = 60.0
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @dataclass(kw_only=True)
 class Family:

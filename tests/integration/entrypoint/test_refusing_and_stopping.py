@@ -281,7 +281,7 @@ async def test_idle_connections_do_not_hold_up_a_stop(entry: Entry) -> None:
     reader, writer = await asyncio.open_connection(entry.bound.host, entry.bound.port)
     assert (await entry.post(body(1))).status == 202
     entry.stop.set()
-    await asyncio.wait_for(entry.serving, 5)
+    await asyncio.wait_for(entry.serving, 30)
     async with asyncio.timeout(WAIT):
         assert await reader.read() == b""
     writer.close()

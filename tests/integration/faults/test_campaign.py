@@ -22,7 +22,6 @@ KINDS = (
 @pytest.mark.faults
 @pytest.mark.rabbit
 @pytest.mark.mongo
-@pytest.mark.timeout(300)
 async def test_a_short_campaign_loses_nothing_and_counts_nothing_twice(rabbit: Rabbit) -> None:
     """Processes, links and the store fail for a while, two at a time: every 202 is kept, once, to the cent."""
     options = CampaignOptions(

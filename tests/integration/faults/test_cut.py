@@ -75,7 +75,7 @@ async def test_a_black_hole_holds_every_byte_and_gives_them_back() -> None:
             await asked(ends, b"two\n", within=0.2)
         assert heard == [b"one\n"]
         proxy.heal()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert await ends[0].readline() == b"two\n"
         ends[1].close()
 
@@ -107,5 +107,5 @@ async def test_nobody_behind_it_is_a_broken_connection() -> None:
     async with CutProxy(1) as proxy:
         ends = await asyncio.open_connection("127.0.0.1", proxy.port)
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await ends[0].readexactly(1)

@@ -90,4 +90,4 @@ async def stand_in(port: int = 0) -> AsyncIterator[StandIn]:
     try:
         yield server
     finally:
-        await asyncio.wait_for(runner.cleanup(), 10)
+        await asyncio.wait_for(runner.cleanup(), 30)

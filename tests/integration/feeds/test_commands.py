@@ -161,7 +161,7 @@ async def test_standard_input_is_posted_as_it_comes(server: StandIn) -> None:
     process.stdin.write(lines[2] + b"\n")
     await eventually(lambda: len(server.accepted) == 3, timeout=30)
     process.send_signal(signal.SIGINT)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await process.wait()
     ended = await finish(process)
     assert ended.code == 130

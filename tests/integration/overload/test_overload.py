@@ -135,7 +135,6 @@ def environ(rabbit: Rabbit) -> dict[str, str]:
 @pytest.mark.rabbit
 @pytest.mark.mongo
 @pytest.mark.faults
-@pytest.mark.timeout(300)
 async def test_a_full_queue_and_a_slow_store_refuse_and_lose_nothing(
     environ: dict[str, str], ferret: FerretServer, tmp_path: Path
 ) -> None:
@@ -213,7 +212,6 @@ async def burst(system: System, *, tasks: int, connections: int) -> None:
 
 @pytest.mark.rabbit
 @pytest.mark.mongo
-@pytest.mark.timeout(300)
 async def test_a_burst_of_single_receipts_loses_nothing(
     environ: dict[str, str], ferret: FerretServer, tmp_path: Path
 ) -> None:

@@ -73,7 +73,6 @@ async def post(system: System, number: int) -> None:
 
 @pytest.mark.rabbit
 @pytest.mark.mongo
-@pytest.mark.timeout(240)
 async def test_on_rabbitmq_the_frame_waits_with_the_old_worker_and_a_newer_one_counts_it(
     server_system: System, rabbit: Rabbit
 ) -> None:
@@ -140,7 +139,6 @@ async def test_on_rabbitmq_the_frame_waits_with_the_old_worker_and_a_newer_one_c
         assert code == 0, printed
 
 
-@pytest.mark.timeout(180)
 async def test_embedded_the_frame_waits_in_the_file_for_a_newer_release(embedded_system: System) -> None:
     """After a step back: `up` takes receipts, is not ready, says why; they are counted by the release that can."""
     system = embedded_system

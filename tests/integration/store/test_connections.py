@@ -72,7 +72,7 @@ async def test_calls_under_way_end_when_the_store_is_closed(store: Store) -> Non
     calls = [asyncio.create_task(store.insert_events(STREAM, batch, 1.0)) for _ in range(5)]
     await asyncio.sleep(0)
     await store.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         answers = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(answer, set | StoreError) for answer in answers)
 

@@ -34,7 +34,7 @@ async def test_a_store_whose_server_is_away_can_be_opened_and_says_so_when_asked
         with pytest.raises(StoreUnavailableError) as raised:
             await call
         assert "hush" not in str(raised.value)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60  # by their own limits these calls would take 90
     await store.close()
 
 
@@ -84,7 +84,7 @@ async def test_a_server_that_hangs_raises_within_the_time_limit(own_ferret: Ferr
     await store.prepare(STREAM, KEY_NAMES)
     await asyncio.to_thread(own_ferret.pause)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             with pytest.raises(StoreUnavailableError):
                 await store.insert_events(STREAM, [store.encode(event("x"), frame())], 1.0)
     finally:
@@ -108,12 +108,14 @@ async def test_inserting_does_not_hold_up_the_event_loop(ferret: FerretServer) -
     await store.prepare(STREAM, KEY_NAMES)
     batch = [store.encode(event(fields={"x": "y" * 1_500}), frame()) for _ in range(500)]
     insert = asyncio.create_task(store.insert_events(STREAM, batch, 1.0))
-    longest, last = 0.0, time.monotonic()
+    turns, longest, last = 0, 0.0, time.thread_time()
     while not insert.done():
-        await asyncio.sleep(0.001)
-        longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        await asyncio.sleep(0)
+        turns += 1
+        longest, last = max(longest, time.thread_time() - last), time.thread_time()
     assert await insert == set()
-    assert longest < 0.25  # generous: both cores may be busy with the server
+    assert turns > 10
+    assert longest < 0.25  # seconds of the processor, so that other processes do not count
     await store.close()
 
 

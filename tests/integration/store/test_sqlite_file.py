@@ -82,7 +82,7 @@ async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
     while said < 50:
         said = int(await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 30))
     process.send_signal(signal.SIGKILL)
-    rest, _ = process.communicate(timeout=10)
+    rest, _ = process.communicate(timeout=30)
     said = max([said, *(int(line) for line in rest.split(b"\n")[:-1])])
 
     store = await stores.connect(f"sqlite:{path}")
@@ -108,7 +108,7 @@ async def test_a_second_process_reads_while_the_first_writes(tmp_path: Path) -> 
         await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 30)
         store = await stores.connect(url)
         for _ in range(10):
-            said = int(await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 10))
+            said = int(await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 30))
             assert await store.event(STREAM, str(said)) is not None
             assert len([one async for one in store.scan_ledger(STREAM)]) > said
         await store.close()
@@ -311,7 +311,7 @@ async def test_what_somebody_looks_up_keeps_nobody_else_waiting(
     with monkeypatch.context() as patch:
         patch.setattr("store.embedded.event_page", lambda connection, *_: connection.execute(endless).fetchall())
         lists = [asyncio.create_task(store.events(STREAM, EventQuery())) for _ in range(3)]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert await store.event(STREAM, "1") is not None
             assert await store.owners(STREAM, ["1"])
             assert await store.ledger_after(STREAM, {}) == []
@@ -320,9 +320,9 @@ async def test_what_somebody_looks_up_keeps_nobody_else_waiting(
             each.cancel()
         await asyncio.wait(lists, timeout=5)
         waiting = asyncio.create_task(store.rejected_count(STREAM))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert await waiting == {}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert len(await store.events(STREAM, EventQuery())) == 1
         await store.close()
 

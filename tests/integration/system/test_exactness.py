@@ -4,8 +4,6 @@ import json
 from decimal import Decimal
 from typing import Any
 
-import pytest
-
 import broker as brokers
 import store as stores
 from broker.embedded import EmbeddedBroker
@@ -94,7 +92,6 @@ def content(body: bytes) -> dict[str, Any]:
     return receipt
 
 
-@pytest.mark.timeout(300)
 async def test_totals_agree_to_the_cent(system: System) -> None:
     """20,000 receipts, 5 % sent twice, 1 % contradicted: GET, the exchange, the audit and decimal agree."""
     copies = Copies(duplicates=0.05, nearby=0.5, conflicts=0.01)

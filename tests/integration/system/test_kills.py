@@ -41,13 +41,11 @@ async def survive(system: System, *victims: str) -> None:
 
 @pytest.mark.rabbit
 @pytest.mark.mongo
-@pytest.mark.timeout(300)
 async def test_killed_processes_lose_nothing(server_system: System) -> None:
     """On RabbitMQ and FerretDB, whichever process dies, one after the other."""
     await survive(server_system, "worker-1", "totals", "entrypoint")
 
 
-@pytest.mark.timeout(240)
 async def test_a_killed_up_loses_nothing(embedded_system: System) -> None:
     """Everything in one process, and all of it dies at once."""
     await survive(embedded_system, "up")

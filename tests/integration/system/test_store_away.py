@@ -15,7 +15,7 @@ from tests.servers.ferret import FerretServer
 from tests.servers.rabbit import Rabbit
 from tests.support import eventually, free_port
 
-pytestmark = [pytest.mark.rabbit, pytest.mark.mongo, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.rabbit, pytest.mark.mongo]
 
 
 @asynccontextmanager

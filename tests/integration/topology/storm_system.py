@@ -131,7 +131,7 @@ async def listening(url: str) -> AsyncIterator[Heard]:
         yield heard
     finally:
         await broker.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await task
 
 

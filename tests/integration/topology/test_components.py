@@ -38,7 +38,7 @@ def started(component: str, data: Path, **environ: str) -> Iterator[tuple[subpro
     finally:
         storm.close()
         process.kill()
-        process.wait(10)
+        process.wait(30)
 
 
 def frame() -> list[str]:
@@ -61,7 +61,7 @@ def test_a_bolt_counts_logs_and_ends_with_its_stdin(tmp_path: Path) -> None:
         assert (begun["event"], begun["component"], begun["pid"]) == ("started", "EmbeddedLedgerBolt", process.pid)
         assert lines[0]["level"] == 2  # info
         storm.close()
-        assert process.wait(15) == 2
+        assert process.wait(30) == 2
 
 
 def test_a_bolt_ends_on_sigterm(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_bolt_ends_on_sigterm(tmp_path: Path) -> None:
         storm.give("1", frame())
         storm.hear("ack")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 2
+        assert process.wait(30) == 2
 
 
 def test_a_broker_of_one_process_is_refused(tmp_path: Path) -> None:
@@ -80,4 +80,4 @@ def test_a_broker_of_one_process_is_refused(tmp_path: Path) -> None:
         storm.shake_hands(tmp_path, {"topology.name": "test"}, "ledger")
         said = storm.hear(lambda message: "needs a broker that processes can share" in str(message))
         assert said["command"] in {"log", "error"}
-        assert process.wait(15) != 0
+        assert process.wait(30) != 0

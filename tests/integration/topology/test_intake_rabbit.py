@@ -44,7 +44,7 @@ async def test_a_late_ack_after_a_lost_connection_acknowledges_nothing(rabbit: R
         intake.ack(first)
     finally:
         stop.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await running
 
     again, stop = Intake(prefetch=10), asyncio.Event()
@@ -54,7 +54,7 @@ async def test_a_late_ack_after_a_lost_connection_acknowledges_nothing(rabbit: R
     assert delivery.message_id == frame.id
     again.ack(third)
     stop.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await running
     consumer = await broker.consume(queues.work, prefetch=1)
     await broker.publish(message)  # the next is the first in the queue: the one before it is gone

@@ -77,7 +77,7 @@ async def copying(url: str) -> AsyncIterator[list[Message]]:
         yield frames
     finally:
         await broker.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await task
 
 

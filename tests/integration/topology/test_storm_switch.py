@@ -26,8 +26,8 @@ from tests.support import eventually
 
 pytestmark = [pytest.mark.storm, pytest.mark.rabbit, pytest.mark.mongo, pytest.mark.timeout(900)]
 
-#: No change may silence the totals for longer: 2 or 3 s on an idle machine, and both cores are busy here.
-SILENCE_S = 20.0
+#: No change may silence the totals for longer: 2 or 3 s on an idle machine, and any machine may be busy.
+SILENCE_S = 60.0
 
 
 @pytest.fixture

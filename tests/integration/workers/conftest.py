@@ -128,7 +128,7 @@ class Place:
             yield stop
         finally:
             stop.set()
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(30):
                 await task
 
     async def entries(self) -> list[tuple[str, int, str]]:

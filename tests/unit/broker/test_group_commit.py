@@ -20,7 +20,7 @@ from broker.frames import frame_id
 from broker.group_commit import GroupCommit, GroupCommitLimits
 from broker.protocol import Broker, Message
 
-WAIT = 5.0
+WAIT = 30.0
 
 
 class HandConfirmed:

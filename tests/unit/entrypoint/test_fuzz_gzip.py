@@ -94,5 +94,5 @@ async def test_bombs_cost_little(name: str) -> None:
         tracemalloc.stop()
     print(f"{name}: {len(packed)} bytes, {status!r}, {took:.3f} s, {peak / 1e6:.1f} MB")
     assert status in {400, 413}
-    assert took < 2
+    assert took < 5  # seconds of the processor: fifty times what it is
     assert peak < 4 * LIMIT

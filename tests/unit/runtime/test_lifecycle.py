@@ -61,7 +61,7 @@ def test_a_signal_asks_the_process_to_stop_and_it_ends_well(number: signal.Signa
     """SIGTERM and SIGINT let the main coroutine finish: exit code 0."""
     with child(HANGS_WHILE_STOPPING.format(after="pass")) as process:
         process.send_signal(number)
-        output, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=30)
     assert output == "stopping\nstopped\n", errors
     assert process.returncode == 0
 
@@ -74,7 +74,7 @@ def test_a_second_signal_kills_a_process_that_hangs_while_stopping(number: signa
         assert process.stdout is not None
         assert process.stdout.readline() == "stopping\n"
         process.send_signal(number)
-        process.communicate(timeout=20)
+        process.communicate(timeout=30)
     assert process.returncode == -number
 
 
@@ -84,7 +84,7 @@ def test_a_background_job_of_a_shell_does_not_stop_at_ctrl_c() -> None:
     with child(ignoring + textwrap.dedent(HANGS_WHILE_STOPPING).format(after="pass")) as process:
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=30)
     assert output == "stopping\nstopped\n", errors
     assert "SIGTERM" in errors
     assert "SIGINT" not in errors
@@ -98,7 +98,7 @@ def test_handlers_are_as_before_when_the_event_is_let_go() -> None:
         before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
         with stop_event() as stop:
             os.kill(os.getpid(), signal.SIGTERM)
-            await asyncio.wait_for(stop.wait(), 5)
+            await asyncio.wait_for(stop.wait(), 30)
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
         return True
 
@@ -114,7 +114,7 @@ async def test_a_failed_background_task_ends_the_wait_with_its_error() -> None:
     with pytest.raises(TillstreamError, match="the ledger is gone") as caught:
         async with Tasks() as tasks:
             tasks.start("sync ledger", fail())
-            await asyncio.wait_for(tasks.until(asyncio.Event()), 5)
+            await asyncio.wait_for(tasks.until(asyncio.Event()), 30)
     assert caught.value.__notes__ == ["in the background task 'sync ledger'"]
 
 
@@ -127,7 +127,7 @@ async def test_a_failure_that_nobody_waits_for_is_raised_at_the_end_of_the_block
     with pytest.raises(RuntimeError, match="unseen"):
         async with Tasks() as tasks:
             tasks.start("unwatched", fail())
-            await asyncio.wait_for(tasks.failed.wait(), 5)
+            await asyncio.wait_for(tasks.failed.wait(), 30)
 
 
 async def test_a_failure_during_cleanup_is_raised_too() -> None:
@@ -144,7 +144,7 @@ async def test_a_failure_during_cleanup_is_raised_too() -> None:
         async with Tasks() as tasks:
             started = asyncio.Event()
             tasks.start("messy", fail_late(started))
-            await asyncio.wait_for(started.wait(), 5)
+            await asyncio.wait_for(started.wait(), 30)
 
 
 async def test_the_blocks_own_error_goes_before_a_tasks() -> None:
@@ -156,7 +156,7 @@ async def test_the_blocks_own_error_goes_before_a_tasks() -> None:
     with pytest.raises(ValueError, match="first"):
         async with Tasks() as tasks:
             tasks.start("fails", fail())
-            await asyncio.wait_for(tasks.failed.wait(), 5)
+            await asyncio.wait_for(tasks.failed.wait(), 30)
             raise ValueError("first")
 
 
@@ -176,7 +176,7 @@ async def test_stop_returns_quietly_and_tasks_are_cancelled_the_last_started_fir
         for name in ("connection", "consumer", "watchdog"):
             tasks.start(name, until_cancelled(name))
         asyncio.get_running_loop().call_soon(stop.set)
-        await asyncio.wait_for(tasks.until(stop), 5)
+        await asyncio.wait_for(tasks.until(stop), 30)
         assert ended == []
     assert ended == ["watchdog", "consumer", "connection"]
 
@@ -191,7 +191,7 @@ async def test_a_task_may_end_by_itself() -> None:
     async with Tasks() as tasks:
         await tasks.start("short", finish())
         stop.set()
-        await asyncio.wait_for(tasks.until(stop), 5)
+        await asyncio.wait_for(tasks.until(stop), 30)
     assert not tasks.failed.is_set()
 
 
@@ -206,7 +206,7 @@ async def test_a_task_that_ignores_cancellation_is_left_behind() -> None:
             except asyncio.CancelledError:
                 continue
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         async with Tasks(patience_s=0.05) as tasks:
             task = tasks.start("stubborn", stubborn())
             await asyncio.sleep(0)

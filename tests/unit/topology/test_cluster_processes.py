@@ -77,7 +77,7 @@ def test_an_owner_that_is_killed_leaves_nothing(tmp_path: Path, parent: Path) ->
         child = _child(folder)
     finally:
         owner.send_signal(signal.SIGKILL)
-        owner.wait(10)
+        owner.wait(30)
     _until(lambda: not _lives(child))
     _until(lambda: not folder.exists())
 

@@ -24,7 +24,7 @@ def test_a_thread_that_ends_unasked_is_told() -> None:
         raise ZeroDivisionError
 
     LoopThread("failing", failing, died).start()
-    assert told.wait(10)
+    assert told.wait(30)
     assert isinstance(deaths[0], ZeroDivisionError)
 
     async def waiting(stop: asyncio.Event) -> None:
@@ -64,7 +64,7 @@ async def test_work_that_fails_is_begun_again(error: Exception) -> None:
             stop.set()
         raise error
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await persistently("work", work, stop, SOON)
     assert begun == 3
 
@@ -88,5 +88,5 @@ async def test_a_pause_ends_when_the_process_does() -> None:
         asyncio.get_running_loop().call_later(0.01, stop.set)
         raise TillstreamError("no broker")
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await persistently("work", work, stop, Backoff(base_s=1000, cap_s=1000))

@@ -94,7 +94,7 @@ async def running(made: Intake, office: Any) -> AsyncIterator[None]:
         yield
     finally:
         stop.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await task
 
 

@@ -88,7 +88,7 @@ def test_heartbeats_are_answered_while_a_flush_hangs(start: Start, rig: Rig, mon
     insert = rig.store.insert_events
     monkeypatch.setattr(rig.store, "insert_events", hang, raising=False)
     bolt.storm.give("1", values_of(rig.frame(1)))
-    assert hanging.wait(10)
+    assert hanging.wait(30)
     for _ in range(3):
         bolt.storm.beat(patience_s=5)
     assert bolt.storm.heard("ack") == []

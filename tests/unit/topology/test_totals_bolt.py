@@ -21,7 +21,7 @@ def tally_of(rig: Rig, *numbers: int) -> Tally:
 
 async def next_count(listening: object, revision: int) -> dict[str, object]:
     """The first published count of that revision or a later one."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         async for delivery in listening:  # type: ignore[attr-defined]
             said: dict[str, object] = msgspec.json.decode(delivery.body)
             if said["revision"] >= revision:  # type: ignore[operator]
