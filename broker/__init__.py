@@ -11,6 +11,7 @@ from broker.address import check_address
 from broker.errors import BrokerError, BrokerUnavailableError
 from broker.exchanges import Topology, receipts_topology
 from broker.protocol import Broker, Consumer, Delivery, Message, QueueState
+from broker.roles import needs_of
 from streams.errors import ConfigurationError
 
 __all__ = [
@@ -34,15 +35,19 @@ async def connect(
     publish_timeout: float = 10.0,
     wait: float | None = 30.0,
     name: str = "tillstream",
+    role: str | None = None,
 ) -> Broker:
-    """Open a broker and declare the topology there.
+    """Open a broker and declare there what is needed of the topology.
 
     Arguments:
-        url: `amqp://user:password@host:port/vhost` (or `amqps:`), or `sqlite:PATH` for the embedded broker.
+        url: `amqp://user:password@host:port/vhost` (or `amqps:`), where the nodes of a cluster are named all together
+            (`host1:port,host2:port`), or `sqlite:PATH` for the embedded broker.
         topology: every exchange and queue to be declared.
         publish_timeout: seconds to wait for a confirm before its outcome counts as unknown.
         wait: how long to try while RabbitMQ cannot be reached, seconds; None for ever, 0 once.
         name: how the connection is called in RabbitMQ's lists.
+        role: one of `broker.roles.roles`: at RabbitMQ only what this one uses has to be there, so that it can do
+            without what only others use; everything by default.
     Raises:
         BrokerUnavailableError: not reached within `wait`.
         TopologyMismatchError: a queue is there with other arguments; the text names the argument.
@@ -57,7 +62,8 @@ async def connect(
     if scheme in {"amqp", "amqps"}:
         from broker.amqp import AmqpBroker  # noqa: PLC0415
 
-        return await AmqpBroker.open(url, topology, publish_timeout=publish_timeout, wait=wait, name=name)
+        needs = topology.needs if role is None else needs_of(topology, role)
+        return await AmqpBroker.open(url, needs, publish_timeout=publish_timeout, wait=wait, name=name)
     from broker.embedded import EmbeddedBroker  # noqa: PLC0415
 
     return await EmbeddedBroker.open(path, topology, publish_timeout_seconds=publish_timeout)

@@ -17,17 +17,18 @@ from aiormq.exceptions import ChannelInvalidStateError, DeliveryError, PublishEr
 from pamqp.commands import Basic
 
 from broker.amqp_consumer import OWN_ID, AmqpConsumer, Source
-from broker.amqp_declare import Declarer, declare_subscription
+from broker.amqp_declare import Declarer, declare_held, declare_subscription, held_by_another
 from broker.amqp_errors import reason, translated
 from broker.amqp_link import ASK_TIMEOUT_SECONDS, Answer, Endpoint, Link, stalled
 from broker.errors import (
     BrokerBlockedError,
     BrokerFullError,
     BrokerUnavailableError,
+    ConsumerRefusedError,
     PublishUnknownError,
     UnroutableError,
 )
-from broker.exchanges import Queue, Topology
+from broker.exchanges import Needs, Queue
 from broker.protocol import Message, QueueState
 
 _TRANSIENT, _PERSISTENT = 1, 2
@@ -39,15 +40,18 @@ class AmqpBroker:
     Delivery guarantee: at least once. Publishes are never sent twice by this class.
     """
 
-    def __init__(self, endpoint: Endpoint, topology: Topology, publish_timeout: float) -> None:
+    def __init__(self, endpoint: Endpoint, needs: Needs, publish_timeout: float) -> None:
         self._endpoint = endpoint
-        self._declarer = Declarer(topology)
+        self._declarer = Declarer(needs)
         self._publish_timeout = publish_timeout
         self._publishing = Link(endpoint, "publishing", self._open_channels)
         self._consuming: Link | None = None
         self._consuming_lock = asyncio.Lock()
         self._consumers: set[AmqpConsumer] = set()
         self._in_flight: dict[str, asyncio.Event] = {}
+        self._loop = asyncio.get_running_loop()
+        #: when the last confirm of this connection came
+        self._confirmed_at: float | None = None
         self._own_ids = itertools.count()
         self._closed = False
 
@@ -55,14 +59,14 @@ class AmqpBroker:
     async def open(
         cls,
         url: str,
-        topology: Topology,
+        needs: Needs,
         *,
         publish_timeout: float,
         wait: float | None,
         name: str = "tillstream",
     ) -> "AmqpBroker":
-        """Connect and declare the topology; arguments and errors as in `broker.connect`."""
-        broker = cls(Endpoint.parse(url, name), topology, publish_timeout)
+        """Connect and declare what is needed; other arguments and errors as in `broker.connect`."""
+        broker = cls(Endpoint.parse(url, name), needs, publish_timeout)
         await broker._publishing.open(wait)
         return broker
 
@@ -72,6 +76,7 @@ class AmqpBroker:
 
     async def _open_channels(self, connection: AbstractConnection) -> Sequence[Channel]:
         await self._declare(connection)
+        self._confirmed_at = None
         confirmed = await connection.channel(publisher_confirms=True, on_return_raises=True)
         announcing = await connection.channel(publisher_confirms=False)
         return (cast(Channel, confirmed), cast(Channel, announcing))
@@ -96,6 +101,7 @@ class AmqpBroker:
         name = message.message_id or f"{OWN_ID}{next(self._own_ids)}"
         task = asyncio.current_task()
         cancels = task.cancelling() if task else 0
+        began = self._loop.time()
         try:
             async with asyncio.timeout(self._publish_timeout):
                 # The driver finds the publish that a returned message belongs to by this id: one at a time of each.
@@ -113,16 +119,22 @@ class AmqpBroker:
                         mandatory=True,
                         wait=False,
                     )
+                    self._confirmed_at = self._loop.time()
                 finally:
                     del self._in_flight[name]
                     done.set()
         except PublishError as exc:
             raise UnroutableError(f"no queue for {message.exchange}/{message.routing_key}") from exc
         except DeliveryError as exc:
+            # RabbitMQ 3.10 refuses everything on a channel that began while the queue's leader was lost.
+            if self._confirmed_at is None:
+                self._publishing.give_up("it has refused all messages")
             raise BrokerFullError(f"refused: a queue of {message.exchange}/{message.routing_key} is full") from exc
         except ChannelInvalidStateError as exc:  # raised before anything is sent
             raise BrokerUnavailableError(f"not connected to {self._endpoint}") from exc
         except TimeoutError as exc:
+            if self._confirmed_at is None or self._confirmed_at < began:
+                self._publishing.give_up("it confirms nothing")
             raise PublishUnknownError(f"no confirm within {self._publish_timeout:g} s") from exc
         except asyncio.CancelledError as exc:
             # The driver fails its waiters with CancelledError when it closes; only a cancel of ours counts here.
@@ -152,10 +164,23 @@ class AmqpBroker:
         """Take messages from a declared queue (see the protocol)."""
 
         async def prepare(channel: AbstractChannel) -> str:
-            await self._declarer.on(channel)  # it may have been deleted since
+            if queue.held is None:
+                await self._declarer.declare(channel.connection)  # it may have been deleted since
+            elif await held_by_another(channel.connection, queue):
+                raise ConsumerRefusedError(f"{queue.name} is held by another")
+            else:
+                await declare_held(channel, queue)
             return queue.name
 
-        return await self._start(Source(label=queue.name, prepare=prepare, prefetch=prefetch, exclusive=exclusive))
+        return await self._start(
+            Source(
+                label=queue.name,
+                prepare=prepare,
+                prefetch=prefetch,
+                exclusive=exclusive or queue.held is not None,
+                knock=queue.held and queue.held[1],
+            )
+        )
 
     async def subscribe(self, role: str, bindings: Mapping[str, str], *, max_length: int = 1000) -> AmqpConsumer:
         """Listen with a queue of one's own (see the protocol)."""

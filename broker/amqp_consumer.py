@@ -105,6 +105,7 @@ class Source:
         exclusive: refuse, and be refused by, other consumers.
         no_ack: deliveries are settled by being sent.
         buffered: with `no_ack`, how many deliveries wait here before the oldest is dropped.
+        knock: routing key of messages that only want to know whether anybody is here; they are not passed on.
     """
 
     label: str
@@ -113,6 +114,7 @@ class Source:
     exclusive: bool = False
     no_ack: bool = False
     buffered: int | None = None
+    knock: str | None = None
 
 
 class AmqpConsumer:
@@ -210,7 +212,9 @@ class AmqpConsumer:
 
         async def deliver(message: DeliveredMessage) -> None:
             delivery = AmqpDelivery(message, channel, settled=source.no_ack)
-            if self._ended:
+            if delivery.routing_key == source.knock:
+                await delivery.ack()
+            elif self._ended:
                 await delivery.nack()
             elif channel is self._channel:
                 self._buffer.append(delivery)

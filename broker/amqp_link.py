@@ -6,6 +6,7 @@ cancelled them. Here whoever uses a link sees each connection end, and starts af
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,6 +30,10 @@ log = structlog.get_logger()
 HEARTBEAT_SECONDS = 10
 #: For TCP, TLS and the AMQP handshake together.
 CONNECT_TIMEOUT_SECONDS = 10.0
+#: The same where another address can be tried instead: a node that is frozen takes connections, and does not answer.
+CONNECT_TIMEOUT_OF_SEVERAL_SECONDS = 4.0
+#: A connection is not given up before it is so old: what keeps it from working may be quicker than a new one.
+YOUNG_SECONDS = 1.0
 #: A broker that does not answer our goodbye is left without.
 CLOSE_TIMEOUT_SECONDS = 5.0
 #: For what is asked of the broker besides publishing and consuming.
@@ -52,30 +57,65 @@ class Endpoint:
     """Where the broker is, and how we introduce ourselves.
 
     Attributes:
-        url: with user and password; never logged.
+        urls: one for each node that may be connected to, with user and password; never logged.
         name: shown in the broker's list of connections.
     """
 
-    url: URL = field(repr=False)
+    urls: tuple[URL, ...] = field(repr=False)
     name: str
 
     @classmethod
     def parse(cls, url: str, name: str) -> "Endpoint":
-        """Read an `amqp:` or `amqps:` URL. Raises ConfigurationError, which does not repeat it (it has a password)."""
+        """Read an `amqp:` or `amqps:` URL that names one host, or several separated by commas.
+
+        Raises ConfigurationError, which does not repeat it (it has a password).
+        """
+        scheme, _, rest = url.partition("://")
+        authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
+        credentials, at, hosts = authority.rpartition("@")
         try:
-            parsed = URL(url)
-            host = parsed.host
+            urls = tuple(
+                _one(f"{scheme}://{credentials}{at}{host}{rest[len(authority) :]}") for host in hosts.split(",")
+            )
         except ValueError:
-            host = None
-        if not host:
-            raise ConfigurationError("the broker's URL is not of the form amqp://user:password@host:port/vhost")
-        if "heartbeat" not in parsed.query:
-            parsed = parsed.update_query(heartbeat=HEARTBEAT_SECONDS)
-        return cls(url=parsed, name=name)
+            raise ConfigurationError(
+                "the broker's URL is not of the form amqp://user:password@host:port/vhost, where several hosts may be "
+                "named: host1:port,host2:port"
+            ) from None
+        return cls(urls=urls, name=name)
+
+    @property
+    def connect_timeout(self) -> float:
+        """How long to wait for one of them, seconds."""
+        return CONNECT_TIMEOUT_SECONDS if len(self.urls) == 1 else CONNECT_TIMEOUT_OF_SEVERAL_SECONDS
 
     def __str__(self) -> str:
-        port = self.url.port or (5671 if self.url.scheme == "amqps" else 5672)
-        return f"{self.url.scheme}://{self.url.host}:{port}{self.url.path}"
+        first = self.urls[0]
+        return f"{first.scheme}://{','.join(map(_place, self.urls))}{first.path}"
+
+
+_AUTHORITY_END = re.compile("[/?#]")
+
+
+def _one(url: str) -> URL:
+    """A URL of one host, with a heartbeat. Raises ValueError."""
+    parsed = URL(url)
+    if not parsed.host or parsed.path.startswith("//"):
+        raise ValueError("no host")
+    if "heartbeat" not in parsed.query:
+        parsed = parsed.update_query(heartbeat=HEARTBEAT_SECONDS)
+    return parsed
+
+
+def _place(url: URL) -> str:
+    """Host and port."""
+    host = f"[{url.host}]" if ":" in (url.host or "") else url.host
+    return f"{host}:{url.port or (5671 if url.scheme == 'amqps' else 5672)}"
+
+
+def first_address(count: int) -> int:
+    """Which of several addresses to begin with: any, so that processes spread over the nodes."""
+    return random.randrange(count)
 
 
 #: Makes a new connection ready for use; returns the channels that it cannot be without.
@@ -85,8 +125,9 @@ Setup = Callable[[AbstractConnection], Awaitable[Sequence[Channel]]]
 class Link:
     """One connection, kept.
 
-    When the connection, or one of the channels that `setup` returned, is lost, the link closes what is left, waits
-    (back-off with jitter) and connects again, until `close`.
+    When the connection, or one of the channels that `setup` returned, is lost, the link closes what is left and
+    connects again, until `close`: to the next of several addresses, beginning with any of them, with a pause (back-off
+    with jitter) once none of them worked. It goes on after a fault of its own, too, and logs it as an error.
 
     Arguments:
         endpoint: where to.
@@ -106,6 +147,9 @@ class Link:
         self._asked: AbstractConnection | None = None
         self._asking_lock = asyncio.Lock()
         self._leaving: set[asyncio.Task[Any]] = set()
+        self._turn = first_address(len(endpoint.urls))
+        self._given_up: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._since = 0.0
         self.connection: AbstractConnection | None = None
         self.channels: Sequence[Channel] = ()
 
@@ -118,7 +162,6 @@ class Link:
         loop = asyncio.get_running_loop()
         self._deadline = None if wait is None else loop.time() + wait
         self._task = loop.create_task(self._keep(), name=f"amqp link {self._purpose}")
-        self._task.add_done_callback(self._tell)
         try:
             await self._opened
         except BaseException:
@@ -144,20 +187,39 @@ class Link:
         """
         if (connection := self.connection) is None:
             raise BrokerUnavailableError(f"not connected to {self._endpoint}")
-        async with translated(doing, ASK_TIMEOUT_SECONDS):
-            async with self._asking_lock:
-                if self._asking is None or self._asked is not connection or self._asking.is_closed:
-                    self._asking, self._asked = await connection.channel(publisher_confirms=False), connection
-                channel = self._asking
-            try:
-                return await ask(channel)
-            except BaseException:
-                if self._asking is channel:
-                    self._asking = None
-                raise
+        try:
+            async with translated(doing, ASK_TIMEOUT_SECONDS):
+                return await self._ask(connection, ask)
+        except BrokerError as exc:
+            if isinstance(exc.__cause__, TimeoutError):
+                self.give_up("it does not answer")
+            raise
 
-    def leave(self, channel: AbstractChannel) -> "asyncio.Task[Any]":
-        """Begin to close a channel; whoever wants to can wait for the task, and must not cancel it.
+    async def _ask(self, connection: AbstractConnection, ask: Callable[[AbstractChannel], Awaitable[Answer]]) -> Answer:
+        async with self._asking_lock:
+            if self._asking is None or self._asked is not connection or self._asking.is_closed:
+                self._asking, self._asked = await connection.channel(publisher_confirms=False), connection
+            channel = self._asking
+        try:
+            return await ask(channel)
+        except BaseException:
+            if self._asking is channel:
+                self._asking = None
+            raise
+
+    def give_up(self, why: str) -> None:
+        """Leave this connection, which is open and of no use, for another: a frozen node answers nothing.
+
+        One that is a second old is left for later, and one that an alarm holds up is not to blame.
+        """
+        connection, now = self.connection, asyncio.get_running_loop().time()
+        if connection is None or stalled(connection) or now - self._since < YOUNG_SECONDS:
+            return
+        if not self._given_up.done():
+            self._given_up.set_result(why)
+
+    def leave(self, channel: "AbstractChannel | aio_pika.abc.AbstractConnection") -> "asyncio.Task[Any]":
+        """Begin to close a channel or connection; whoever wants to can wait for the task, and must not cancel it.
 
         The driver sends a cancelled close a second time; RabbitMQ takes that for a fault and ends the connection.
         """
@@ -177,71 +239,85 @@ class Link:
 
     async def _keep(self) -> None:
         failures = 0
+        refusal: BrokerError | None = None
         while True:
             try:
-                opened = await self._connect()
-                try:
-                    lost = await self._serve(opened)
-                finally:
-                    self.connection, self.channels = None, ()
-                    self._ready.clear()
-                    with suppress(BrokerError):
-                        async with translated("closing", CLOSE_TIMEOUT_SECONDS):
-                            await opened.close()
-                failures = 0
-                log.warning("broker connection lost, connecting again", link=self._purpose, error=lost)
-            except BrokerError as exc:
+                await self._connected_once()
+                failures, refusal = 0, None
+            except Exception as exc:  # noqa: BLE001 - a link that ended would leave its process alive and deaf
                 failures += 1
-                delay = RECONNECT.delay(failures, random.random())
-                if not self._opened.done() and self._hopeless(exc, delay):
-                    self._opened.set_exception(exc)
+                if not isinstance(exc, BrokerUnavailableError):
+                    refusal = refusal or self._fault(exc)
+                if failures % len(self._endpoint.urls):
+                    continue
+                delay = RECONNECT.delay(failures // len(self._endpoint.urls), random.random())
+                if not self._opened.done() and (refusal or self._overdue(delay)):
+                    self._opened.set_exception(refusal or exc)
                     return
+                refusal = None
                 log.warning(
                     "broker unavailable, trying again", link=self._purpose, error=str(exc), delay_s=round(delay, 2)
                 )
                 await asyncio.sleep(delay)
 
-    def _tell(self, task: "asyncio.Task[None]") -> None:
-        """Say so if the link ended by a fault of its own; it stays unconnected, which its users are told as well."""
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            log.error("the broker link failed", link=self._purpose, exc_info=fault)
-            if not self._opened.done():
-                self._opened.set_exception(fault)
+    def _fault(self, exc: Exception) -> BrokerError:
+        """What waiting does not mend, as a BrokerError; a fault of ours is logged with all there is to know."""
+        if isinstance(exc, BrokerError):
+            return exc
+        log.error("the broker link failed", link=self._purpose, exc_info=exc)
+        return BrokerError(f"the broker link failed: {reason(exc)}")
 
-    def _hopeless(self, exc: BrokerError, delay: float) -> bool:
-        if not isinstance(exc, BrokerUnavailableError):
-            return True
+    def _overdue(self, delay: float) -> bool:
         return self._deadline is not None and asyncio.get_running_loop().time() + delay > self._deadline
 
-    async def _connect(self) -> aio_pika.abc.AbstractConnection:
-        async with translated(f"connecting to {self._endpoint}", CONNECT_TIMEOUT_SECONDS):
+    async def _connected_once(self) -> None:
+        """Connect to the next address, and offer the connection until it is lost."""
+        url = self._endpoint.urls[self._turn]
+        self._turn = (self._turn + 1) % len(self._endpoint.urls)
+        opened = await self._connect(url)
+        try:
+            lost = await self._serve(opened, _place(url))
+        finally:
+            self.connection, self.channels = None, ()
+            self._ready.clear()
+            closing = self.leave(opened)
+            if len(self._endpoint.urls) == 1:  # else the next address need not wait for it
+                await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_SECONDS)
+        log.warning("broker connection lost, connecting again", link=self._purpose, node=_place(url), error=lost)
+
+    async def _connect(self, url: URL) -> aio_pika.abc.AbstractConnection:
+        async with translated(f"connecting to {_place(url)}", self._endpoint.connect_timeout):
             return await aio_pika.connect(
-                self._endpoint.url,
+                url,
                 client_properties={"connection_name": f"{self._endpoint.name} {self._purpose}"},
                 connection_class=_Connection,
                 limit=READ_BUFFER_BYTES,
             )
 
-    async def _serve(self, opened: aio_pika.abc.AbstractConnection) -> str:
-        """Offer a connection until it, or a channel it needs, is lost; returns why."""
+    async def _serve(self, opened: aio_pika.abc.AbstractConnection, node: str) -> str:
+        """Offer a connection until it, or a channel it needs, is lost or given up; returns why."""
         if opened.transport is None:
-            raise BrokerUnavailableError(f"connecting to {self._endpoint}: lost at once")
+            raise BrokerUnavailableError(f"connecting to {node}: lost at once")
         connection = opened.transport.connection
-        async with translated(f"preparing {self._endpoint}", CONNECT_TIMEOUT_SECONDS):
+        async with translated(f"preparing {node}", CONNECT_TIMEOUT_SECONDS):
             self.channels = await self._setup(connection)
-        ends = [connection.closing, *(channel.closing for channel in self.channels)]
+        loop = asyncio.get_running_loop()
+        self._given_up, self._since = loop.create_future(), loop.time()
+        ends = [connection.closing, *(channel.closing for channel in self.channels), self._given_up]
         self.connection = connection
         self._ready.set()
         if not self._opened.done():
             self._opened.set_result(None)
-        log.debug("broker connected", link=self._purpose, broker=str(self._endpoint))
+        log.debug("broker connected", link=self._purpose, broker=node)
         done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if self._given_up in done:
+            return self._given_up.result()
         causes = [end.exception() for end in done if not end.cancelled()]
         return next((reason(cause) for cause in causes if cause), "closed")
 
 
-async def _closed(channel: AbstractChannel) -> None:
-    """Close a channel; one that cannot be closed is gone."""
+async def _closed(channel: "AbstractChannel | aio_pika.abc.AbstractConnection") -> None:
+    """Close a channel or connection; one that cannot be closed is gone."""
     with suppress(Exception, asyncio.CancelledError):  # the driver cancels its waiters
         await channel.close()
 

@@ -60,7 +60,7 @@ def definitions(topology: Topology, *, vhost: str = VHOST, operator: str | None 
                 "auto_delete": False,
                 "arguments": queue_arguments(queue),
             }
-            for queue in topology.queues
+            for queue in topology.needs.queues
         ],
         "bindings": [
             {
@@ -71,7 +71,7 @@ def definitions(topology: Topology, *, vhost: str = VHOST, operator: str | None 
                 "routing_key": pattern,
                 "arguments": {},
             }
-            for queue in topology.queues
+            for queue in topology.needs.queues
             for source, pattern in queue.bindings
         ],
     }

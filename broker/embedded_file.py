@@ -202,6 +202,10 @@ class BrokerFile:
         sql = f"UPDATE {_table(queue)} SET attempts = attempts + 1 WHERE id IN (SELECT value FROM json_each(?))"
         self._db.execute(sql, (_array(ids),))
 
+    def empty(self, queue: str) -> None:
+        """Delete all messages of a queue."""
+        self._db.execute(f"DELETE FROM {_table(queue)}")
+
     def delete(self, queue: str, ids: Iterable[int]) -> None:
         """Forget messages."""
         self._db.execute(f"DELETE FROM {_table(queue)} WHERE id IN (SELECT value FROM json_each(?))", (_array(ids),))

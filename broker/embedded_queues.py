@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from broker.embedded_file import BrokerFile, Record, Row
-from broker.errors import BrokerError, BrokerFullError, ConsumerRefusedError
+from broker.errors import BrokerError, BrokerFullError, ConsumerRefusedError, UnroutableError
 from broker.exchanges import Queue
 from broker.protocol import QueueState
 
@@ -171,6 +171,9 @@ class Queues:
         self._state = _State({queue.name: _QueueState(queue) for queue in queues})
         self.recount()
         self._file.begin()
+        for queue in queues:
+            if queue.held is not None:  # its holder ended with the last owner
+                self._file.empty(queue.name)
         _Turn(self._file, self._state.copy()).bury_worn_out()
         self._file.commit()
         self.recount()
@@ -258,7 +261,10 @@ class _Turn:
                 self.outcome.answers[index] = (operation, QueueState(queue.ready, len(queue.serving)))
 
     def _publish(self, operation: Publish) -> None:
-        targets = [self.state.queues[name] for name in operation.queues]
+        queues = [self.state.queues[name] for name in operation.queues]
+        targets = [queue for queue in queues if queue.queue.held is None or queue.serving]
+        if not targets:
+            raise UnroutableError(f"nobody holds {' or '.join(operation.queues)}")
         for queue in targets:
             if queue.full:
                 raise BrokerFullError(f"the queue {queue.queue.name} holds {queue.ready_bytes} bytes: at its limit")
@@ -279,7 +285,9 @@ class _Turn:
 
     def _give_back(self, queue: _QueueState, id: int, held: InHand) -> None:
         limit = queue.queue.delivery_limit
-        if limit is not None and held.attempts > limit:
+        if queue.queue.held is not None and not queue.serving:
+            self._settled[queue.queue.name].append(id)
+        elif limit is not None and held.attempts > limit:
             self._bury(queue, id, held.attempts)
         else:
             heapq.heappush(queue.returned, (id, held.size))
@@ -314,7 +322,7 @@ class _Turn:
         queue = self.state.queues[operation.queue]
         if queue.exclusive or (operation.exclusive and queue.serving):
             raise ConsumerRefusedError(f"the queue {operation.queue} has a consumer that does not share it")
-        queue.exclusive = operation.exclusive
+        queue.exclusive = operation.exclusive or queue.queue.held is not None
         queue.serving.append(operation.consumer)
         self.state.consumers[operation.consumer] = _ConsumerState(operation.queue, operation.prefetch)
 
@@ -326,10 +334,19 @@ class _Turn:
         if operation.consumer in queue.serving:
             queue.serving.remove(operation.consumer)
             queue.exclusive = False
+            if queue.queue.held is not None:
+                self._empty(queue)
         if operation.give_back:
             for number, held in consumer.in_hand.items():
                 self._give_back(queue, number, held)
             del self.state.consumers[operation.consumer]
+
+    def _empty(self, queue: _QueueState) -> None:
+        """Forget all messages of a queue, as if it were gone."""
+        self._file.empty(queue.queue.name)
+        self._fresh[queue.queue.name].clear()
+        queue.returned.clear()
+        queue.cursor, queue.ready, queue.ready_bytes, queue.full = queue.last, 0, 0, False
 
     def _deliver(self, queue: _QueueState) -> None:
         """Hand out the oldest ready messages, one consumer after the other, and write what came in."""

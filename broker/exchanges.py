@@ -12,7 +12,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """A durable, shared queue.
+    """A durable, shared queue; or one that exists only while somebody holds it.
 
     Attributes:
         bindings: pairs of (exchange name, routing pattern).
@@ -21,6 +21,9 @@ class Queue:
         dead_letter: name of the queue that dead letters go to (through the default exchange, at least once).
         max_bytes: limit of the ready messages' bodies; publishing is refused beyond it (reject-publish).
         max_length: limit of the number of ready messages; the oldest are dropped beyond it (drop-head).
+        held: the queue exists while one consumer holds it, and is empty when the next begins: whatever is published
+            meanwhile is dropped. A pair of (exchange name, routing key) that reaches such a queue and nothing else:
+            whether somebody holds it can be found out without an error.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Queue:
     dead_letter: str | None = None
     max_bytes: int | None = None
     max_length: int | None = None
+    held: tuple[str, str] | None = None
 
 
 RECEIPTS = Exchange("receipts")
@@ -44,8 +48,16 @@ EXCHANGES = (RECEIPTS, PARTIALS, COUNT, CATEGORIES, METRICS, REJECTED)
 DELIVERY_LIMIT = 1000
 #: Ready bytes of `receipts.work` before publishers are refused: about 1.2 million receipts of 1.7 kB.
 WORK_MAX_BYTES = 2 * 1024**3
-#: Partials waiting for a totals process that is away: the ledger replaces every one that is dropped.
+#: Partials waiting for a totals process that is slow: the ledger replaces every one that is dropped.
 PARTIALS_MAX_LENGTH = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What has to be at the broker before it is used: by all processes, or by one."""
+
+    exchanges: tuple[Exchange, ...]
+    queues: tuple[Queue, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +74,11 @@ class Topology:
         """All queues, in the order of declaration."""
         return (self.dead, self.work, self.partials)
 
+    @property
+    def needs(self) -> Needs:
+        """Everything that is kept at the broker; what is held comes and goes with its holder."""
+        return Needs(self.exchanges, tuple(queue for queue in self.queues if queue.held is None))
+
 
 def receipts_topology(*, work_max_bytes: int = WORK_MAX_BYTES, delivery_limit: int = DELIVERY_LIMIT) -> Topology:
     """The exchanges and queues of the `receipts` stream (design: exchanges and queues)."""
@@ -74,5 +91,10 @@ def receipts_topology(*, work_max_bytes: int = WORK_MAX_BYTES, delivery_limit: i
         dead_letter=dead.name,
         max_bytes=work_max_bytes,
     )
-    partials = Queue(name="partials.totals", bindings=((PARTIALS.name, "receipts"),), max_length=PARTIALS_MAX_LENGTH)
+    partials = Queue(
+        name="partials.active",
+        bindings=((PARTIALS.name, "receipts"),),
+        max_length=PARTIALS_MAX_LENGTH,
+        held=(PARTIALS.name, "receipts.active"),
+    )
     return Topology(dead=dead, work=work, partials=partials)

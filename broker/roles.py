@@ -3,12 +3,13 @@
 RabbitMQ asks for `configure` to declare and delete, for `write` to publish to an exchange and to bind a queue, and for
 `read` to consume a queue and to bind to an exchange (RabbitMQ, "Access Control"). Whether something is there, and how
 long a queue is, everybody may ask. Who may consume a queue may also purge it: there is no permission between the two.
+A queue that exists while it is held is declared by its holder, who publishes to it, too, to learn whether it is held.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from broker.exchanges import CATEGORIES, COUNT, METRICS, PARTIALS, RECEIPTS, REJECTED, Exchange, Queue, Topology
+from broker.exchanges import CATEGORIES, COUNT, METRICS, PARTIALS, RECEIPTS, REJECTED, Exchange, Needs, Queue, Topology
 
 #: What a subscriber's queue is called after its role and a dot.
 _UUID = "[0-9a-f-]{36}"
@@ -22,7 +23,7 @@ class Role:
     Attributes:
         name: `worker`; its user is `tillstream-worker`.
         publishes: exchanges.
-        consumes: shared queues.
+        consumes: shared queues, and those that it holds while it consumes them.
         subscribes: roles as which it subscribes (`broker.protocol.Broker.subscribe`): its own queues' names begin so.
         hears: exchanges that it subscribes to.
     """
@@ -41,18 +42,35 @@ class Role:
     @property
     def configure(self) -> str:
         """What it may declare and delete: a regular expression, as the next two."""
-        return _pattern((), self.subscribes)
+        return _pattern(self._holds, self.subscribes)
 
     @property
     def write(self) -> str:
         """What it may publish to or bind."""
-        return _pattern((exchange.name for exchange in self.publishes), self.subscribes)
+        return _pattern([*self._holds, *(exchange.name for exchange in self.publishes)], self.subscribes)
 
     @property
     def read(self) -> str:
         """What it may consume or bind to."""
         queues = [queue.name for queue in self.consumes]
         return _pattern([*queues, *(exchange.name for exchange in self.hears)], self.subscribes)
+
+    @property
+    def _holds(self) -> list[str]:
+        return [queue.name for queue in self.consumes if queue.held is not None]
+
+    def needs(self, topology: Topology) -> Needs:
+        """What has to be at the broker for it: nothing that only others use, so that it can do without that."""
+        names = {exchange.name for exchange in (*self.publishes, *self.hears)}
+        used = {queue.name for queue in self.consumes}
+        used |= {queue.dead_letter for queue in self.consumes if queue.dead_letter}
+        published = {exchange.name for exchange in self.publishes}
+        used |= {queue.name for queue in topology.queues if any(source in published for source, _ in queue.bindings)}
+        everything = topology.needs
+        return Needs(
+            tuple(exchange for exchange in everything.exchanges if exchange.name in names),
+            tuple(queue for queue in everything.queues if queue.name in used),
+        )
 
 
 def roles(topology: Topology) -> tuple[Role, ...]:
@@ -62,8 +80,8 @@ def roles(topology: Topology) -> tuple[Role, ...]:
     `rejected`, `watch`, and `audit --repair`, which announces what it counts.
     """
     worker = Role(name="worker", consumes=(topology.work,), publishes=(PARTIALS, REJECTED))
-    totals = Role(name="totals", consumes=(topology.partials,), publishes=(COUNT, CATEGORIES, METRICS))
     published = (COUNT, CATEGORIES, METRICS)
+    totals = Role(name="totals", consumes=(topology.partials,), publishes=(*published, PARTIALS), hears=(PARTIALS,))
     return (
         Role(name="entrypoint", publishes=(RECEIPTS,)),
         worker,
@@ -72,7 +90,8 @@ def roles(topology: Topology) -> tuple[Role, ...]:
         Role(
             name="storm",
             consumes=(*worker.consumes, *totals.consumes),
-            publishes=(*worker.publishes, *totals.publishes),
+            publishes=(PARTIALS, REJECTED, *published),
+            hears=totals.hears,
         ),
         Role(
             name="tools",
@@ -82,6 +101,11 @@ def roles(topology: Topology) -> tuple[Role, ...]:
             hears=published,
         ),
     )
+
+
+def needs_of(topology: Topology, name: str) -> Needs:
+    """What the role of this name needs at the broker. Raises KeyError if there is none."""
+    return {role.name: role for role in roles(topology)}[name].needs(topology)
 
 
 def _pattern(names: Iterable[str], subscribers: Iterable[str]) -> str:

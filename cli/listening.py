@@ -32,7 +32,7 @@ async def listening(settings: Settings, name: str, *, wait: float = 30.0) -> Asy
             await tap.close()
         return
     topology = receipts_topology(work_max_bytes=settings.work_max_bytes, delivery_limit=settings.delivery_limit)
-    broker = await brokers.connect(settings.broker, topology, wait=wait, name=f"tillstream {name}")
+    broker = await brokers.connect(settings.broker, topology, wait=wait, name=f"tillstream {name}", role="dashboard")
     try:
         yield broker
     finally:

@@ -51,7 +51,9 @@ async def opened_store(settings: Settings) -> AsyncIterator[Store]:
 async def opened_broker(settings: Settings, command: str) -> AsyncIterator[Broker]:
     """The broker, closed at the end. Raises BrokerError: it does not answer, or `tillstream up` has it for itself."""
     try:
-        broker = await brokers.connect(settings.broker, topology_of(settings), wait=0, name=f"tillstream {command}")
+        broker = await brokers.connect(
+            settings.broker, topology_of(settings), wait=0, name=f"tillstream {command}", role="tools"
+        )
     except BrokerError as exc:
         if is_embedded(settings) and (found := _IN_USE.search(str(exc))):
             raise BrokerError(

@@ -76,10 +76,13 @@ class StoppedError(TillstreamError):
 
 
 @asynccontextmanager
-async def opened(settings: Settings, stop: asyncio.Event, *, prepare: bool = True) -> AsyncIterator[Parts]:
+async def opened(
+    settings: Settings, stop: asyncio.Event, role: str | None = None, *, prepare: bool = True
+) -> AsyncIterator[Parts]:
     """Open broker and store, wait until both answer, and close them at the end, broker first.
 
     Arguments:
+        role: as in `broker.connect`.
         prepare: wait for the store and make its indexes. Without it, a server that does not answer is no reason not to
             begin: each call connects, or fails, for itself. A file has to be there in any case.
 
@@ -95,7 +98,7 @@ async def opened(settings: Settings, stop: asyncio.Event, *, prepare: bool = Tru
         stack.push_async_callback(store.close)
         if prepare:
             await _unless(stop, _until_it_answers(lambda: store.prepare(stream.name, stream.key_names)))
-        broker, topology = await stack.enter_async_context(broker_opened(settings, stop))
+        broker, topology = await stack.enter_async_context(broker_opened(settings, stop, role))
         yield Parts(
             settings=settings,
             stream=stream,
@@ -107,11 +110,13 @@ async def opened(settings: Settings, stop: asyncio.Event, *, prepare: bool = Tru
 
 
 @asynccontextmanager
-async def broker_opened(settings: Settings, stop: asyncio.Event) -> AsyncIterator[tuple[Broker, Topology]]:
+async def broker_opened(
+    settings: Settings, stop: asyncio.Event, role: str | None = None
+) -> AsyncIterator[tuple[Broker, Topology]]:
     """Open the broker alone, with its queues; as `opened` does, with its errors."""
     topology = receipts_topology(work_max_bytes=settings.work_max_bytes, delivery_limit=settings.delivery_limit)
     connecting = brokers.connect(
-        settings.broker, topology, publish_timeout=settings.publish_timeout_s, wait=START_PATIENCE_S
+        settings.broker, topology, publish_timeout=settings.publish_timeout_s, wait=START_PATIENCE_S, role=role
     )
     broker = await _unless(stop, connecting)
     try:

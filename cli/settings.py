@@ -97,7 +97,7 @@ class Settings:
         "address",
         values.broker_address,
         "sqlite:{data}/broker.db",
-        "The broker: amqp://user:password@host:port/vhost, or sqlite:PATH for the embedded one.",
+        "The broker: amqp://user:password@host:port/vhost (or host1:port,host2:port), or sqlite:PATH: embedded.",
         secret=True,
     )
     store: str = _row(

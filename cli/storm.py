@@ -60,7 +60,7 @@ class ReceiptSpout(_Composed, topology.ReceiptSpout):
     @asynccontextmanager
     async def opened(self, stop: asyncio.Event, conf: StormConf) -> AsyncIterator[SpoutParts]:
         """Open the broker."""
-        async with broker_opened(self.settings, stop) as (broker, queues):
+        async with broker_opened(self.settings, stop, "storm") as (broker, queues):
             yield SpoutParts(broker, queues.work)
 
 
@@ -70,7 +70,7 @@ class LedgerBolt(_Composed, topology.LedgerBolt):
     @asynccontextmanager
     async def opened(self, stop: asyncio.Event, conf: StormConf) -> AsyncIterator[LedgerParts]:
         """Open broker and store."""
-        async with opened(self.settings, stop) as parts:
+        async with opened(self.settings, stop, "storm") as parts:
 
             def worker(source: Source, broker: Announcer, *, give_back_after_s: float) -> Worker:
                 return worker_of(parts, source=source, broker=broker, give_back_after_s=give_back_after_s)
@@ -84,5 +84,5 @@ class TotalsBolt(_Composed, topology.TotalsBolt):
     @asynccontextmanager
     async def opened(self, stop: asyncio.Event, conf: StormConf) -> AsyncIterator[TotalsKeeper]:
         """Open broker and store."""
-        async with opened(self.settings, stop) as parts:
+        async with opened(self.settings, stop, "storm") as parts:
             yield totals_of(parts)

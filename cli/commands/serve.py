@@ -158,7 +158,7 @@ async def _serve_entrypoint(
     settings: Settings, config: EntrypointConfig, stop: asyncio.Event, on_ready: Callable[[Bound], None]
 ) -> None:
     # Receipts need no store, and whoever stores them prepares it: it may come up later than this process.
-    async with opened(settings, stop, prepare=False) as parts:
+    async with opened(settings, stop, "entrypoint", prepare=False) as parts:
         await run_entrypoint(parts, config, stop, on_ready=on_ready)
 
 
@@ -189,7 +189,7 @@ async def _with_probes(
 ) -> None:
     """Run a role that answers /healthz, /readyz and /metrics on a port of its own, until it is told to stop."""
     with stop_event() as stop:
-        async with opened(settings, stop) as parts:
+        async with opened(settings, stop, name) as parts:
             role = make(parts)
             checks = {"broker": parts.broker.ping, "store": parts.store.ping, name: role.check}
             probes = Probes(checks=checks, registry=parts.registry, host_names=settings.host_names)

@@ -63,12 +63,12 @@ async def main():
 asyncio.run(main())
 """
 EXCHANGES = ("", "receipts", "partials", "rejected", "count", "categories", "metrics")
-QUEUES = ("receipts.work", "receipts.dead", "partials.totals")
+QUEUES = ("receipts.work", "receipts.dead", "partials.active")
 #: Service → what its user may publish to and consume. All else is tried.
 MAY = {
     "entrypoint": ({"receipts"}, set()),
     "worker": ({"partials", "rejected"}, {"receipts.work"}),
-    "totals": ({"count", "categories", "metrics"}, {"partials.totals"}),
+    "totals": ({"count", "categories", "metrics", "partials"}, {"partials.active"}),
     "dashboard": (set(), set()),
     "tillstream": ({"receipts", "partials"}, {"receipts.dead"}),
 }

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import pytest
 
+from tests.servers.cluster import RabbitCluster
 from tests.servers.ferret import FerretMissingError, FerretServer
 from tests.servers.rabbit import PrivateRabbit, Rabbit, RabbitMissingError, open_rabbit
 from tests.servers.storm import StormMissingError, StormServer
@@ -37,6 +38,20 @@ def own_rabbit() -> Iterator[PrivateRabbit]:
     """A RabbitMQ of the module's own: to be stopped, killed, paused and alarmed; leave it running between tests."""
     try:
         server = PrivateRabbit()
+    except RabbitMissingError as exc:
+        missing_server(str(exc))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def rabbit_cluster() -> Iterator[RabbitCluster]:
+    """Three RabbitMQ nodes shared by the session: to be killed, frozen and cut off; `heal` them after each test."""
+    try:
+        server = RabbitCluster()
     except RabbitMissingError as exc:
         missing_server(str(exc))
     try:

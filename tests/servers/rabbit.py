@@ -15,6 +15,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -46,8 +48,9 @@ collect_statistics_interval = 1000
 disk_free_limit.absolute = 50MB
 vm_memory_high_watermark.relative = 0.4
 """
-#: Quorum queues report their lengths at each tick: every second instead of every five.
-_ADVANCED = "[{rabbit, [{quorum_tick_interval, 1000}]}].\n"
+#: Quorum queues report their lengths at each tick: every second instead of every five. The second is how long the
+#: nodes of a cluster wait for a silent one (6 to 10 s): half of what docs/operations.md recommends.
+_ADVANCED = "[{rabbit, [{quorum_tick_interval, 1000}]}, {kernel, [{net_ticktime, 8}]}].\n"
 
 
 class RabbitMissingError(Exception):
@@ -130,33 +133,64 @@ class Rabbit:
         """Nothing to do for a server that is not ours."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """What a node shares with the others of its cluster.
+
+    Attributes:
+        name: of this node.
+        names: of all nodes.
+        cookie: the secret that lets them talk to one another.
+        password: of the administrator.
+        epmd_port: where they find one another; that epmd is not the node's to start.
+    """
+
+    name: str
+    names: Sequence[str]
+    cookie: str
+    password: str
+    epmd_port: int
+
+    @property
+    def configuration(self) -> str:
+        """Further lines for rabbitmq.conf."""
+        nodes = "".join(f"cluster_formation.classic_config.nodes.{at} = {name}\n" for at, name in enumerate(self.names))
+        return f"cluster_partition_handling = autoheal\n{nodes}"
+
+
 class PrivateRabbit(Rabbit):
     """A RabbitMQ of our own, in a temporary folder. All methods block; call them in a thread from async tests.
 
     Arguments:
         within: where its folder is made; by default where temporary files are.
+        member: of which cluster it is a node; by default it is alone.
+
+    Attributes:
+        name: of the node.
     """
 
-    def __init__(self, within: Path | None = None) -> None:
+    def __init__(self, within: Path | None = None, member: Membership | None = None) -> None:
         script = _script("rabbitmq-server")
         if script is None or shutil.which("epmd") is None:
             raise RabbitMissingError("neither rabbitmq-server on PATH nor TILLSTREAM_TEST_RABBIT")
         self._script = script
         self.folder = Path(tempfile.mkdtemp(prefix="tillstream-rabbit-", dir=within))
-        self.port, self.api_port, self._epmd_port = free_port(), free_port(), free_port()
+        self.port, self.api_port = free_port(), free_port()
+        self._member = member
+        self._epmd_port = member.epmd_port if member else free_port()
+        self.name = member.name if member else f"tillstream-{secrets.token_hex(4)}@localhost"
         self._process: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
-        user, password = "tillstream", secrets.token_urlsafe(18)
-        (self.folder / "rabbitmq.conf").write_text(
-            _CONF.format(
-                port=self.port,
-                api_port=self.api_port,
-                prometheus_port=free_port(),
-                user=user,
-                password=password,
-            )
+        user, password = "tillstream", member.password if member else secrets.token_urlsafe(18)
+        configuration = _CONF.format(
+            port=self.port, api_port=self.api_port, prometheus_port=free_port(), user=user, password=password
         )
+        if member:
+            configuration += member.configuration
+            (self.folder / ".erlang.cookie").write_text(member.cookie)
+            (self.folder / ".erlang.cookie").chmod(0o400)
+        (self.folder / "rabbitmq.conf").write_text(configuration)
         (self.folder / "advanced.config").write_text(_ADVANCED)
         (self.folder / "plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n")
         (self.folder / "env.conf").write_text("")
@@ -175,7 +209,7 @@ class PrivateRabbit(Rabbit):
             "HOME": folder,  # where Erlang makes the cookie: no other node's
             "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODENAME": f"tillstream-{secrets.token_hex(4)}@localhost",
+            "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_DIST_PORT": str(free_port()),
             "RABBITMQ_CTL_DIST_PORT_MIN": "0",
             "RABBITMQ_CTL_DIST_PORT_MAX": "0",
@@ -193,6 +227,11 @@ class PrivateRabbit(Rabbit):
         }
 
     @property
+    def running(self) -> bool:
+        """Whether it was started and neither stopped nor killed."""
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         """Process id of the running server."""
         if self._process is None:
@@ -201,15 +240,8 @@ class PrivateRabbit(Rabbit):
 
     def start(self) -> None:
         """Start, or start again with the same data and ports; returns when it takes connections and requests."""
-        if self._epmd is None:
-            self._epmd = subprocess.Popen(
-                ["epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1"],
-                env=self._env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+        if self._epmd is None and self._member is None:
+            self._epmd = start_epmd(self._epmd_port)
         with (self.folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
                 [self._script, "-noinput"],
@@ -220,7 +252,7 @@ class PrivateRabbit(Rabbit):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a Ctrl-C at the tests is not for the server
             )
-        self._watch_over(self._process.pid, self._epmd.pid)
+        self._watch_over(self._process.pid, *((self._epmd.pid,) if self._epmd else ()))
         self._await_ready()
 
     def _watch_over(self, *pids: int) -> None:
@@ -321,6 +353,18 @@ class PrivateRabbit(Rabbit):
             self._epmd.wait()
             self._epmd = None
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def start_epmd(port: int) -> subprocess.Popen[bytes]:
+    """Start Erlang's register of nodes on a port of 127.0.0.1."""
+    return subprocess.Popen(
+        ["epmd", "-port", str(port), "-address", "127.0.0.1"],
+        env={"PATH": os.environ.get("PATH", os.defpath)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def open_rabbit() -> Rabbit:

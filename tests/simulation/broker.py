@@ -104,7 +104,7 @@ class BrokerServer:
         if message.exchange == self.topology.work.bindings[0][0]:
             self.taken.append(message.body)
         taken = False
-        for queue in list(self.queues.values()):
+        for queue in [queue for queue in self.queues.values() if queue.spec.held is None or queue.channels]:
             for exchange, pattern in queue.spec.bindings:
                 if exchange == message.exchange and matches(pattern, message.routing_key):
                     taken = True
@@ -223,6 +223,9 @@ class Channel:
         if self.open:
             self.open = self.taking = False
             self._queue.channels.remove(self)
+            if self._queue.spec.held is not None:  # the queue is gone with its holder
+                self._queue.ready.clear()
+                self.unsettled.clear()
             for held in reversed(list(self.unsettled.values())):
                 self._server.give_back(self._queue, held)
             self.unsettled.clear()

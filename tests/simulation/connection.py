@@ -116,7 +116,11 @@ class SimulatedBroker:
 
     async def consume(self, queue: Queue, *, prefetch: int, exclusive: bool = False) -> SimulatedConsumer:
         consumer = SimulatedConsumer(
-            self, self.server.queues[queue.name], prefetch=prefetch, exclusive=exclusive, transient=False
+            self,
+            self.server.queues[queue.name],
+            prefetch=prefetch,
+            exclusive=exclusive or queue.held is not None,
+            transient=False,
         )
         return await self._begin(consumer)
 

@@ -62,7 +62,7 @@ async def opened(place: Place, topology: Topology | None = None) -> AsyncIterato
 def topology(
     *, limit: int = 1000, max_bytes: int | None = None, max_length: int | None = None, pattern: str = "receipts"
 ) -> Topology:
-    """The receipts' topology with small limits, and any pattern between `receipts` and its queue."""
+    """The receipts' topology with small limits, any pattern before its queue, and partials that are kept."""
     dead = Queue(name="receipts.dead", quorum=True)
     work = Queue(
         name="receipts.work",
@@ -72,5 +72,5 @@ def topology(
         dead_letter=dead.name,
         max_bytes=max_bytes,
     )
-    partials = Queue(name="partials.totals", bindings=(("partials", "receipts"),), max_length=max_length)
+    partials = Queue(name="partials.kept", bindings=(("partials", "receipts"),), max_length=max_length)
     return Topology(dead=dead, work=work, partials=partials)

@@ -100,7 +100,7 @@ def _listen_to(exchange: str) -> Try:
 
 
 EXCHANGES = ("receipts", "partials", "count", "categories", "metrics", "rejected")
-QUEUES = ("receipts.work", "receipts.dead", "partials.totals")
+QUEUES = ("receipts.work", "receipts.dead")
 
 
 def _of_a_queue(name: str) -> dict[str, Try]:

@@ -21,7 +21,7 @@ def receipt(
 
 
 def partial(body: bytes = b"{}") -> Message:
-    """A message for `partials.totals`."""
+    """A message for the queue of partials."""
     return Message(exchange="partials", routing_key="receipts", body=body)
 
 

@@ -5,6 +5,7 @@ What every broker has to do is in `test_contract.py`.
 
 import asyncio
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -20,9 +21,10 @@ from broker.errors import (
     TopologyMismatchError,
     UnroutableError,
 )
-from broker.exchanges import Topology, receipts_topology
+from broker.exchanges import Queue, Topology, receipts_topology
 from broker.protocol import Broker, Consumer, Delivery, Message
 from streams.errors import ConfigurationError
+from tests.servers.cut import CutProxy, Mode
 from tests.servers.rabbit import PrivateRabbit, Rabbit
 from tests.support import eventually, free_port
 
@@ -476,25 +478,57 @@ async def test_a_standby_is_refused_until_the_active_is_gone(shared: str) -> Non
         await standby.close()
 
 
-async def test_an_active_consumer_that_lost_its_place_is_told(rabbit: Rabbit, shared: str) -> None:
+async def test_an_active_consumer_that_lost_its_place_is_told(shared: str) -> None:
     """After a lost connection somebody else may hold the queue: the iteration raises ConsumerRefusedError."""
     topology = receipts_topology()
-    active, standby = await connect(shared, topology), await connect(shared, topology)
+    async with CutProxy(urlsplit(shared).port or 0) as proxy:
+        active, standby = await connect(through(shared, proxy.port), topology), await connect(shared, topology)
+        try:
+            held = await active.consume(topology.partials, prefetch=1, exclusive=True)
+            proxy.set(Mode.CUT)
+            await eventually(lambda: free(standby, topology), timeout=20.0)
+            proxy.heal()
+            with pytest.raises(ConsumerRefusedError):
+                await take(held, 60.0)
+        finally:
+            await active.close()
+            await standby.close()
+
+
+async def free(standby: Broker, topology: Topology) -> bool:
+    """Hold the partials if nobody does."""
     try:
-        held = await active.consume(topology.partials, prefetch=1, exclusive=True)
-        vhost = shared.rpartition("/")[2]
+        await standby.consume(topology.partials, prefetch=1, exclusive=True)
+    except ConsumerRefusedError:
+        return False
+    return True
 
-        async def usurped() -> bool:
-            await asyncio.to_thread(rabbit.api.delete, f"/queues/{vhost}/partials.totals")
-            try:
+
+def through(url: str, port: int) -> str:
+    """The same by another port of this machine."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{port}").geturl()
+
+
+async def test_a_standby_leaves_no_error_in_the_log_of_rabbitmq(own_rabbit: PrivateRabbit) -> None:
+    """It asks whether somebody holds the partials, and is told so, without a channel that is closed with an error."""
+    topology = receipts_topology()
+    url = await asyncio.to_thread(own_rabbit.vhost)
+    vhost = url.rpartition("/")[2]
+    written = own_rabbit.folder / "log" / "rabbit.log"
+    active, standby = await connect(url, topology), await connect(url, topology)
+    try:
+        await active.consume(topology.partials, prefetch=1, exclusive=True)
+        for _ in range(5):
+            with pytest.raises(ConsumerRefusedError):
                 await standby.consume(topology.partials, prefetch=1, exclusive=True)
-            except BrokerError:  # the first was quicker, or the queue is not there yet
-                return False
-            return True
-
-        await eventually(usurped, timeout=20.0, every=0.0)
-        with pytest.raises(ConsumerRefusedError):
-            await take(held)
+        with pytest.raises(BrokerError):  # an error of our own, so that the log is known to be written that far
+            await standby.state(Queue(name="nowhere"))
+        await eventually(lambda: f"no queue 'nowhere' in vhost '{vhost}'" in written.read_text())
+        errors = [
+            line for line in written.read_text().splitlines() if f"vhost: '{vhost}'" in line and "[error]" in line
+        ]
+        assert len(errors) == 1
     finally:
         await active.close()
         await standby.close()

@@ -16,6 +16,8 @@ from tests.integration.broker.talk import assert_silent, bodies, partial, publis
 from tests.support import eventually
 
 ALL = receipts_topology()
+#: With partials that are kept while nobody consumes them.
+KEPT = topology()
 
 
 async def test_a_message_arrives_as_it_was_sent(place: Place) -> None:
@@ -368,36 +370,36 @@ async def test_queues_can_be_asked_side_by_side(place: Place) -> None:
 
 async def test_an_exclusive_consumer_keeps_others_out(place: Place) -> None:
     """While a queue is held exclusively everybody else is refused, and gets it after the holder closed."""
-    async with opened(place) as broker:
-        holder = await broker.consume(ALL.partials, prefetch=10, exclusive=True)
+    async with opened(place, KEPT) as broker:
+        holder = await broker.consume(KEPT.partials, prefetch=10, exclusive=True)
         with pytest.raises(ConsumerRefusedError):
-            await broker.consume(ALL.partials, prefetch=10, exclusive=True)
+            await broker.consume(KEPT.partials, prefetch=10, exclusive=True)
         with pytest.raises(ConsumerRefusedError):
-            await broker.consume(ALL.partials, prefetch=10)
+            await broker.consume(KEPT.partials, prefetch=10)
         await broker.announce(partial(b"1"))
         assert bodies(await take(holder)) == [b"1"]
         await holder.close()
-        other = await broker.consume(ALL.partials, prefetch=10, exclusive=True)
+        other = await broker.consume(KEPT.partials, prefetch=10, exclusive=True)
         assert bodies(await take(other)) == [b"1"]
 
 
 async def test_exclusive_is_refused_where_others_consume(place: Place) -> None:
     """A queue that somebody consumes cannot be had exclusively, until they cancel."""
-    async with opened(place) as broker:
-        holder = await broker.consume(ALL.partials, prefetch=10)
+    async with opened(place, KEPT) as broker:
+        holder = await broker.consume(KEPT.partials, prefetch=10)
         with pytest.raises(ConsumerRefusedError):
-            await broker.consume(ALL.partials, prefetch=10, exclusive=True)
+            await broker.consume(KEPT.partials, prefetch=10, exclusive=True)
         await holder.cancel()
-        await broker.consume(ALL.partials, prefetch=10, exclusive=True)
+        await broker.consume(KEPT.partials, prefetch=10, exclusive=True)
 
 
 async def test_a_refusal_harms_nobody_else(place: Place) -> None:
     """After a refused consumer, the broker and its other consumers go on."""
-    async with opened(place) as broker:
-        holder = await broker.consume(ALL.partials, prefetch=10, exclusive=True)
-        worker = await broker.consume(ALL.work, prefetch=10)
+    async with opened(place, KEPT) as broker:
+        holder = await broker.consume(KEPT.partials, prefetch=10, exclusive=True)
+        worker = await broker.consume(KEPT.work, prefetch=10)
         with pytest.raises(ConsumerRefusedError):
-            await broker.consume(ALL.partials, prefetch=10, exclusive=True)
+            await broker.consume(KEPT.partials, prefetch=10, exclusive=True)
         await publish(broker, b"1")
         await broker.announce(partial(b"2"))
         assert bodies(await take(worker)) == [b"1"]

@@ -120,15 +120,16 @@ async def test_subscribers_hear_what_is_published(place: Place) -> None:
 
 async def test_announcements_reach_queues(place: Place) -> None:
     """A queue that is bound has what was announced, also what came before its consumer, to be acknowledged."""
-    async with opened(place) as broker:
+    kept = topology()
+    async with opened(place, kept) as broker:
         for number in range(3):
             await broker.announce(partial(b"%d" % number))
 
         async def three() -> bool:
-            return (await broker.state(ALL.partials)).ready == 3
+            return (await broker.state(kept.partials)).ready == 3
 
         await eventually(three)
-        consumer = await broker.consume(ALL.partials, prefetch=1, exclusive=True)
+        consumer = await broker.consume(kept.partials, prefetch=1, exclusive=True)
         first = await take_one(consumer)
         assert first.body == b"0"
         await first.nack()

@@ -1,5 +1,5 @@
-import asyncio
 import json
+from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -9,6 +9,7 @@ from broker.errors import BrokerError
 from broker.exchanges import receipts_topology
 from engine import TotalsConfig, TotalsKeeper, TotalsMetrics
 from tests.integration.workers.conftest import STREAM, Place
+from tests.servers.cut import CutProxy, Mode
 from tests.servers.rabbit import Rabbit
 from tests.support import eventually
 
@@ -18,7 +19,10 @@ async def test_totals_that_lost_their_place_stand_by_and_return(rabbit: Rabbit, 
     """Whose queue was taken by another while the connection was lost waits, and is active again when that one goes."""
     url = rabbit.vhost()
     topology = receipts_topology()
-    ours, other = await brokers.connect(url, topology), await brokers.connect(url, topology)
+    parts = urlsplit(url)
+    proxy = await CutProxy(parts.port or 0).__aenter__()
+    through = parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}").geturl()
+    ours, other = await brokers.connect(through, topology), await brokers.connect(url, topology)
     registry = CollectorRegistry()
     keeper = TotalsKeeper(
         TotalsConfig(publish_s=0.05, sync_s=0.05, checkpoint_s=0.05, standby_s=0.05),
@@ -37,16 +41,17 @@ async def test_totals_that_lost_their_place_stand_by_and_return(rabbit: Rabbit, 
 
     async def usurped() -> bool:
         nonlocal taken
-        await asyncio.to_thread(rabbit.api.delete, f"/queues/{url.rpartition('/')[2]}/partials.totals")
         try:
             taken = await other.consume(topology.partials, prefetch=1, exclusive=True)
-        except BrokerError:  # ours was quicker, or the queue is not there yet
+        except BrokerError:  # RabbitMQ has not noticed yet that ours is gone
             return False
         return True
 
     async with place.running(keeper.run):
         await eventually(active, timeout=20)
-        await eventually(usurped, timeout=30, every=0.0)
+        proxy.set(Mode.CUT)
+        await eventually(usurped, timeout=30)
+        proxy.heal()
         await eventually(lambda: not active(), timeout=30)
         assert taken is not None
         await taken.close()
@@ -57,3 +62,4 @@ async def test_totals_that_lost_their_place_stand_by_and_return(rabbit: Rabbit, 
             break
     await ours.close()
     await other.close()
+    await proxy.__aexit__(None, None, None)

@@ -1,8 +1,12 @@
 """The parts of the RabbitMQ adapter that need no server: arguments of queues, translation of errors, URLs."""
 
 import asyncio
+from typing import NoReturn
 
 import pytest
+import structlog
+from aiormq.abc import AbstractConnection
+from aiormq.channel import Channel
 from aiormq.exceptions import (
     AMQPConnectionError,
     ChannelAccessRefused,
@@ -12,10 +16,11 @@ from aiormq.exceptions import (
     ConnectionNotAllowed,
     ProbableAuthenticationError,
 )
+from yarl import URL
 
 from broker.amqp_arguments import NO_DELIVERY_LIMIT, queue_arguments
 from broker.amqp_errors import translate, translated
-from broker.amqp_link import HEARTBEAT_SECONDS, Endpoint
+from broker.amqp_link import HEARTBEAT_SECONDS, Endpoint, Link
 from broker.errors import BrokerError, BrokerUnavailableError, ConsumerRefusedError, TopologyMismatchError
 from broker.exchanges import receipts_topology
 from streams.errors import ConfigurationError
@@ -107,14 +112,81 @@ def test_an_endpoint_shows_no_password() -> None:
     endpoint = Endpoint.parse("amqps://till:hunter2@broker.example/shop", "tillstream")
     assert str(endpoint) == "amqps://broker.example:5671/shop"
     assert "hunter2" not in repr(endpoint)
-    assert endpoint.url.query["heartbeat"] == str(HEARTBEAT_SECONDS)
-    assert Endpoint.parse("amqp://h/?heartbeat=3", "x").url.query["heartbeat"] == "3"
+    assert endpoint.urls[0].query["heartbeat"] == str(HEARTBEAT_SECONDS)
+    assert Endpoint.parse("amqp://h/?heartbeat=3", "x").urls[0].query["heartbeat"] == "3"
 
 
-@pytest.mark.parametrize("url", ["amqp:", "amqp://", "amqp://till:hunter2@host:port/"])
+def test_an_endpoint_of_several_hosts_has_one_user_and_vhost() -> None:
+    """Hosts are separated by commas; each may have a port; all else is said once, as in a MongoDB address."""
+    endpoint = Endpoint.parse("amqp://till:hun,ter2@rabbit1:5673,[::1],rabbit3/shop?heartbeat=3", "x")
+    assert str(endpoint) == "amqp://rabbit1:5673,[::1]:5672,rabbit3:5672/shop"
+    assert [(url.host, url.port, url.user, url.password, url.path) for url in endpoint.urls] == [
+        ("rabbit1", 5673, "till", "hun,ter2", "/shop"),
+        ("::1", None, "till", "hun,ter2", "/shop"),
+        ("rabbit3", None, "till", "hun,ter2", "/shop"),
+    ]
+    assert {url.query["heartbeat"] for url in endpoint.urls} == {"3"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp:",
+        "amqp://",
+        "amqp://till:hunter2@host:port/",
+        "amqp://till:hunter2@one,,two/",
+        "amqp://till:hunter2@one,two:port/",
+        "amqp://till:hunter2@one,amqp://till:hunter2@two",
+    ],
+)
 def test_a_broken_url_is_refused_without_repeating_it(url: str) -> None:
     """It may hold a password."""
     with pytest.raises(ConfigurationError) as caught:
         Endpoint.parse(url, "x")
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+class FaultyLink(Link):
+    """A link whose every attempt to connect ends by an exception that nobody thought of."""
+
+    attempts = 0
+    third: asyncio.Event
+
+    async def _connect(self, url: URL) -> NoReturn:
+        self.attempts += 1
+        if self.attempts > 2:
+            self.third.set()
+        raise ZeroDivisionError("a fault")
+
+
+def faulty_link() -> FaultyLink:
+    """To a broker that it never comes to."""
+
+    async def setup(_: AbstractConnection) -> list[Channel]:
+        raise AssertionError("there is no connection")
+
+    link = FaultyLink(Endpoint.parse("amqp://127.0.0.1/", "x"), "publishing", setup)
+    link.third = asyncio.Event()
+    return link
+
+
+async def test_a_link_goes_on_after_a_fault_of_its_own() -> None:
+    """An unexpected exception is logged as an error and the link connects again; until then it has no connection."""
+    link = faulty_link()
+    link._opened.set_result(None)  # it was open once
+    with structlog.testing.capture_logs() as logs:
+        await link.open(None)
+        async with asyncio.timeout(20):
+            await link.third.wait()
+    assert [log["event"] for log in logs if log["log_level"] == "error"][:2] == ["the broker link failed"] * 2
+    with pytest.raises(BrokerUnavailableError):
+        await link.ready(0.01)
+    await link.close()
+
+
+async def test_a_fault_of_the_first_connection_is_told_to_whoever_opens_the_link() -> None:
+    """It is a BrokerError in one line, at once."""
+    with pytest.raises(BrokerError, match="the broker link failed: a fault"):
+        async with asyncio.timeout(20):
+            await faulty_link().open(None)

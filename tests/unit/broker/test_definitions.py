@@ -28,23 +28,50 @@ def matched(pattern: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("role", "write", "read"),
+    ("role", "write", "read", "configure"),
     [
-        ("entrypoint", {"receipts"}, set()),
-        ("worker", {"partials", "rejected"}, {"receipts.work"}),
-        ("totals", {"count", "categories", "metrics"}, {"partials.totals"}),
-        ("dashboard", set(), {"count", "categories", "metrics", "rejected"}),
-        ("storm", {"partials", "rejected", "count", "categories", "metrics"}, {"receipts.work", "partials.totals"}),
-        ("tools", {"receipts", "partials"}, {"receipts.dead", "count", "categories", "metrics"}),
+        ("entrypoint", {"receipts"}, set(), set()),
+        ("worker", {"partials", "rejected"}, {"receipts.work"}, set()),
+        (
+            "totals",
+            {"count", "categories", "metrics", "partials", "partials.active"},
+            {"partials", "partials.active"},
+            {"partials.active"},
+        ),
+        ("dashboard", set(), {"count", "categories", "metrics", "rejected"}, set()),
+        (
+            "storm",
+            {"partials", "rejected", "count", "categories", "metrics", "partials.active"},
+            {"receipts.work", "partials", "partials.active"},
+            {"partials.active"},
+        ),
+        ("tools", {"receipts", "partials"}, {"receipts.dead", "count", "categories", "metrics"}, set()),
     ],
 )
 def test_a_role_reads_and_writes_what_it_needs_and_declares_nothing_shared(
-    role: str, write: set[str], read: set[str]
+    role: str, write: set[str], read: set[str], configure: set[str]
 ) -> None:
-    """Exactly these exchanges and queues."""
+    """Exactly these exchanges and queues; but for the one queue that exists only while it is held."""
     assert matched(BY_NAME[role].write) == write
     assert matched(BY_NAME[role].read) == read
-    assert matched(BY_NAME[role].configure) == set()
+    assert matched(BY_NAME[role].configure) == configure
+
+
+@pytest.mark.parametrize(
+    ("role", "exchanges", "queues"),
+    [
+        ("entrypoint", ["receipts"], ["receipts.work"]),
+        ("worker", ["partials", "rejected"], ["receipts.dead", "receipts.work"]),
+        ("totals", ["partials", "count", "categories", "metrics"], []),
+        ("dashboard", ["count", "categories", "metrics", "rejected"], []),
+        ("tools", ["receipts", "partials", "count", "categories", "metrics"], ["receipts.dead", "receipts.work"]),
+    ],
+)
+def test_a_role_needs_what_it_uses(role: str, exchanges: list[str], queues: list[str]) -> None:
+    """What others use may be away: it connects and works without."""
+    needs = BY_NAME[role].needs(TOPOLOGY)
+    assert [exchange.name for exchange in needs.exchanges] == exchanges
+    assert [queue.name for queue in needs.queues] == queues
 
 
 @pytest.mark.parametrize(("role", "own"), [("dashboard", ("dashboard", "dashboard-rejected")), ("tools", ("watch",))])
@@ -64,12 +91,11 @@ def test_definitions_hold_the_whole_topology_with_its_limits() -> None:
     topology = receipts_topology(work_max_bytes=1 << 20, delivery_limit=7)
     found = definitions(topology, vhost="shop")
     assert [(queue["name"], queue["arguments"]) for queue in found["queues"]] == [
-        (queue.name, queue_arguments(queue)) for queue in topology.queues
+        (queue.name, queue_arguments(queue)) for queue in topology.needs.queues
     ]
     assert [exchange["name"] for exchange in found["exchanges"]] == [exchange.name for exchange in EXCHANGES]
     assert {(each["source"], each["destination"], each["routing_key"]) for each in found["bindings"]} == {
         ("receipts", "receipts.work", "receipts"),
-        ("partials", "partials.totals", "receipts"),
     }
     parts: list[dict[str, Any]] = [each for name in found if name not in ("users", "vhosts") for each in found[name]]
     assert {each["vhost"] for each in parts} == {"shop"}
