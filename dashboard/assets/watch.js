@@ -10,7 +10,7 @@
   // To one host, at most, in all browsers.
   const CONNECTIONS = 6
   const healthz = document.currentScript.dataset.healthz
-  let page, silent = 0, steady = 0, closed = false, incomplete = false, lost = false
+  let page, silent = 0, steady = 0, closed = false, incomplete = false, lost = false, trying = false
 
   const words = () => {
     if (incomplete) return "Not live: a part of this page did not arrive. Trying again …"
@@ -50,6 +50,7 @@
   const count = (number) => history.replaceState({...history.state, reloads: number}, "")
 
   const comeBack = async () => {
+    trying = true
     const earliest = performance.now() + (reloads() ? Math.min(LONGEST, 1000 * 2 ** reloads()) : 0)
     let answered = 0
     while (lost) {
@@ -61,14 +62,14 @@
       location.reload()
       await pause(RELOADING) // a network that is lost again leaves this page as it is
     }
+    trying = false
   }
 
   const lose = () => {
     steady = 0
-    const before = lost
     lost = true
     show()
-    if (!before) comeBack()
+    if (!trying) comeBack()
   }
 
   const beat = () => {
