@@ -40,14 +40,15 @@ class Names:
 
     def opens(self, origin: str, host: str) -> bool:
         """Whether a page of `origin` may open a websocket in a request for `host` (which is known): our own pages,
-        and those that come to us by another name than they have in the browser."""
+        and those that come to us by another name than they have in the browser. A port that is not written, in either
+        of them, is the one of the origin's scheme."""
         try:
             found = urlsplit(origin.lower())
         except ValueError:
             return False
-        if found.netloc and found.netloc == host.lower():
-            return True
-        return _split(found.netloc, _DEFAULT_PORTS.get(found.scheme, 0)) in self._places
+        port = _DEFAULT_PORTS.get(found.scheme, 0)
+        place = _split(found.netloc, port)
+        return place is not None and (place == _split(host.lower(), port) or place in self._places)
 
 
 def names_of(config: DashboardConfig, port: int) -> Names:

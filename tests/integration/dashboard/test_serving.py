@@ -139,6 +139,19 @@ async def test_the_websocket_wants_a_page_of_ours_and_a_login(
             assert "ACK" in str((await socket.receive(10)).data)
 
 
+@pytest.mark.parametrize("host", ["till.example", "till.example:443"])
+async def test_a_proxy_may_write_the_port_of_https(silent: Broker, session: ClientSession, host: str) -> None:
+    """The live connection is opened whether the forwarded host has the default port or not."""
+    headers = {"X-Forwarded-Host": host, "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
+    async with serving(silent, proxy=True) as dashboard:
+        token = await live_token(session, dashboard)
+        origin = {"Origin": "https://till.example"}
+        async with session.ws_connect(
+            f"{dashboard.url}ws", protocols=("bokeh", token), headers={**headers, **origin}
+        ) as socket:
+            assert "ACK" in str((await socket.receive(10)).data)
+
+
 async def test_the_page_does_not_hold_the_cookie(silent: Broker, session: ClientSession, users: Path) -> None:
     """Bokeh would put all cookies into the token that a page's scripts can read."""
 

@@ -50,13 +50,23 @@ def test_a_name_that_was_made_to_lead_to_us_is_not_ours(host: str, known: bool) 
         ("http://anywhere.example:81", "127.0.0.1:8050", False),
         ("https://evil.example", "127.0.0.1:8050", False),
         ("https://till.example.evil.example", "127.0.0.1:8050", False),
+        ("https://shop.example", "shop.example:443", True),
+        ("http://shop.example", "shop.example:80", True),
+        ("https://shop.example", "shop.example", True),
+        ("https://shop.example:8443", "shop.example:8443", True),
+        ("https://[2001:db8::1]", "[2001:db8::1]:443", True),
+        ("http://shop.example", "shop.example:443", False),
+        ("https://shop.example", "shop.example:80", False),
+        ("https://shop.example", "shop.example:8443", False),
         ("null", "127.0.0.1:8050", False),
+        ("null", "", False),
         ("", "127.0.0.1:8050", False),
         ("http://[", "127.0.0.1:8050", False),
     ],
 )
 def test_only_pages_of_ours_open_a_websocket(origin: str, host: str, may: bool) -> None:
-    """The page's own address, or one that the configuration names, port for port."""
+    """The page's own address, or one that the configuration names, port for port; a port of a scheme may be left
+    out."""
     names = names_of(DashboardConfig(origins=("till.example:443", "anywhere.example")), 8050)
     assert names.opens(origin, host) is may
 
