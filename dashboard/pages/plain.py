@@ -32,5 +32,11 @@ class PlainHandler(Guarded):
             self.site.gate.renew(self)
 
     def asked(self, name: str) -> str:
-        """A query parameter, without the spaces around it; empty when it is not there."""
-        return self.get_query_argument(name, "").strip()
+        """A query parameter; empty when it is not there. See `given`."""
+        return self.given(name) or ""
+
+    def given(self, name: str) -> str | None:
+        """A query parameter exactly as it was sent; None when it is not there. Ids and names are compared exactly, and
+        Tornado's own methods would take blanks away from them."""
+        values = self.request.query_arguments.get(name)
+        return None if values is None else self.decode_argument(values[-1], name)

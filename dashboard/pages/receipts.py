@@ -34,7 +34,7 @@ def read(handler: PlainHandler) -> Form:
     """What the address of a request asks for."""
     config = handler.pages.moments.current.config
     return read_form(
-        lambda name: handler.get_query_argument(name, None),
+        handler.given,
         today=datetime.now(config.timezone).date().isoformat(),
         locale=Locale.parse(config.locale.replace("-", "_")),
     )
@@ -113,6 +113,7 @@ class ReceiptsPage(PlainHandler):
             slow=not filters.indexed,
             clear=address("receipts"),
             any_day=address("receipts", **filters.parameters(without="day")),
+            bare=address("receipts", **filters.bare().parameters()) if filters.bare() != filters else "",
             receipt_url=moment.config.receipt_url,
             receipt=lambda id: address("receipt", id=id),
             newest=address("receipts", **parameters) if after else "",

@@ -16,9 +16,10 @@ from zoneinfo import ZoneInfo
 
 from tornado.iostream import IOStream, StreamClosedError
 
+from dashboard.pages.amounts import amount_text
 from dashboard.pages.frame import Pages
 from dashboard.pages.plain import PlainHandler, log
-from dashboard.pages.receipts_filters import Filters, Form, amount_text
+from dashboard.pages.receipts_filters import Filters, Form
 from store.errors import StoreError
 from store.protocol import Page, StoredEvent
 

@@ -6,28 +6,24 @@ their own. `day=` means any day.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
-from decimal import Decimal
 
 from babel import Locale
-from babel.numbers import get_group_symbol
 
+from dashboard.pages.amounts import amount_text, read_amount
 from store.protocol import EventQuery
-from streams.money import in_range, to_units
 
 #: Parameters that are looked up by their index.
 KEYS = ("receipt", "store", "terminal", "customer")
 #: All parameters, in the order in which they are shown.
 PARAMETERS = ("day", *KEYS, "category", "min", "max")
+#: Parameters that are not compared as they are.
+_READ = ("day", "min", "max")
 #: A text longer than this is no id or name of anybody's.
 LONGEST = 300
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-#: What people write between thousands besides points and commas: spaces of all kinds, apostrophes.
-_GAPS = re.compile("[\\s'\N{RIGHT SINGLE QUOTATION MARK}]")
-_AMOUNT = re.compile(r"[+-]?[0-9.,]*[0-9][0-9.,]*")
-_DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +64,11 @@ class Filters:
             values[without] = ""
         return {name: value for name in PARAMETERS if (value := values.get(name, "")) or name == "day"}
 
+    def bare(self) -> "Filters":
+        """The same without the blanks around ids and names, for somebody who did not mean them."""
+        keys = {name: bare for name, value in self.keys.items() if (bare := value.strip())}
+        return replace(self, keys=keys, category=self.category.strip())
+
     @property
     def indexed(self) -> bool:
         """Whether an index leads to these receipts; otherwise the store may have to look at all that it has."""
@@ -102,7 +103,8 @@ def read_form(given: Callable[[str], str | None], *, today: str, locale: Locale)
     texts = {name: given(name) for name in PARAMETERS}
     if texts["day"] is None and not any(texts[name] for name in KEYS):
         texts["day"] = today
-    values = {name: (text or "").strip() for name, text in texts.items()}
+    # Days and amounts are read as people write them; ids and names are compared exactly, with the blanks around them.
+    values = {name: (text or "").strip() if name in _READ else text or "" for name, text in texts.items()}
     errors: dict[str, str] = {
         name: f"Expected at most {LONGEST} characters." for name, text in values.items() if len(text) > LONGEST
     }
@@ -128,54 +130,6 @@ def read_form(given: Callable[[str], str | None], *, today: str, locale: Locale)
         at_most=high,
     )
     return Form(values=values, errors={}, filters=filters)
-
-
-def read_amount(text: str, locale: Locale) -> int:
-    """An amount as people write it, in 1/10000: `12.50`, `12,50`, `1,234.50`, `1.234,50`, `1 234,50`, `-3`.
-
-    Of two kinds of separators the last one is the decimal point. Where there is only one, and three digits follow it,
-    the locale decides: `1,234` is a thousand and some in English, and a little more than one in French.
-
-    Raises ValueError with a sentence for a person.
-    """
-    compact = _GAPS.sub("", text).replace("\N{MINUS SIGN}", "-")
-    if _AMOUNT.fullmatch(compact) is None:
-        raise ValueError("Expected an amount such as 12.50.")
-    whole, fraction = _split(compact.lstrip("+-"), get_group_symbol(locale))
-    if len(fraction) > _DIGITS:
-        raise ValueError(f"Expected at most {_DIGITS} digits after the decimal point.")
-    amount = Decimal(f"{'-' if compact.startswith('-') else ''}{whole or 0}.{fraction or 0}")
-    if not in_range(amount):
-        raise ValueError("Expected an amount of less than a thousand million.")
-    return to_units(amount)
-
-
-def amount_text(units: int) -> str:
-    """An amount in 1/10000 as programs and `read_amount` read it, whatever the locale: `12.50`, `0.1250`."""
-    digits = f"{abs(units) // 10_000}.{abs(units) % 10_000:04d}"
-    return ("-" if units < 0 else "") + digits.removesuffix("00")
-
-
-def _split(number: str, group: str) -> tuple[str, str]:
-    """Digits before and after the decimal point. Raises ValueError."""
-    kinds = sorted({sign for sign in number if sign in ".,"}, key=number.rindex)
-    if not kinds:
-        return number, ""
-    point = kinds[-1]
-    before, _, after = number.rpartition(point)
-    many = number.count(point) > 1
-    if len(kinds) == 1 and (many or (point == group and len(after) == 3 and 1 <= len(before) <= 3)):
-        return _ungrouped(number, point), ""
-    if many:
-        raise ValueError("Expected an amount such as 12.50.")
-    return (_ungrouped(before, kinds[0]) if len(kinds) == 2 else before), after
-
-
-def _ungrouped(number: str, sign: str) -> str:
-    first, *others = number.split(sign)
-    if not 1 <= len(first) <= 3 or any(len(digits) != 3 for digits in others):
-        raise ValueError("Expected thousands in groups of three digits, or an amount such as 12.50.")
-    return first + "".join(others)
 
 
 def _is_day(text: str) -> bool:

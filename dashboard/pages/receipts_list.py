@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 from babel.dates import format_date
 
 from dashboard.formats import Formats
-from dashboard.pages.receipts_filters import Filters, amount_text
+from dashboard.pages.amounts import amount_text
+from dashboard.pages.receipts_filters import Filters
 from store.protocol import StoredEvent
 
 #: Categories of a receipt that are named in its row; the others are counted.

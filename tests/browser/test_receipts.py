@@ -13,8 +13,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import aiohttp
 import pytest
 import pytest_asyncio
+from babel import Locale
+from babel.localedata import locale_identifiers
 from playwright.async_api import Browser, Page, Request, expect
 
+from dashboard.formats import Formats
+from dashboard.pages.amounts import read_amount
 from tests.browser.kept import Kept, kept, sold
 from tests.support import eventually
 from tests.unit.streams.sample import receipt
@@ -75,6 +79,66 @@ async def test_each_filter_alone_and_together(house: Kept) -> None:
     assert await listed(url, day="", max="-0") == ["4"]
     assert await listed(url, day="2026-11-18", category="Pain", min="5", max="12.5", store="612") == ["2", "1"]
     assert await listed(url, day="2026-11-17", store="700") == []
+
+
+async def test_ids_that_differ_in_blanks_have_their_own_receipts(browser: Browser, house: Kept) -> None:
+    """Links, addresses, the form and the file keep an id and a name exactly; where nothing is found, the page offers
+    to look without the blanks around them."""
+    odd = {"storeID": " 612\u00a0 ", "terminalID": "3 ", "customerID": " 7", "date": "2026-11-18 09:00:00"}
+    (_, id, _) = await house.keep(
+        [sold(1, 5.0, date="2026-11-18 08:00:00"), sold("2 ", 6.0, **odd, categories=[" Pain"]), sold(3, 7.0, **odd)]
+    )
+    assert await listed(house.url, store="612") == ["1"]
+    assert await listed(house.url, store=odd["storeID"]) == ["3", "2 "]
+    assert await listed(house.url, customer=" 7", receipt="2 ", terminal="3 ", category=" Pain") == ["2 "]
+
+    page, complaints = await opened(browser, f"{house.url}receipt?{urlencode({'id': id})}")
+    await page.get_by_role("link", name="Receipts of store").click()
+    await expect(page.locator("td.which")).to_have_text(["3", "2 "])
+    await page.get_by_role("button", name="Show receipts").click()
+    await expect(page.locator("td.which")).to_have_text(["3", "2 "])
+    assert query_of(page) == {"day": "2026-11-18", "store": odd["storeID"]}
+    async with aiohttp.ClientSession() as session:
+        address = await page.get_by_role("link", name="Export as CSV").get_attribute("href")
+        async with session.get(house.url.rstrip("/") + str(address)) as answer:
+            rows = list(csv.DictReader(io.StringIO((await answer.read()).decode("utf-8-sig"))))
+    assert [(row["store"], row["receipt"]) for row in rows] == [(odd["storeID"], "3"), (odd["storeID"], "2 ")]
+    await page.locator("td.which a").last.click()
+    await expect(page.locator("h1")).to_have_text("Receipt 2")
+    assert query_of(page) == {"id": id}
+    await page.get_by_role("link", name="Store 612", exact=True).click()
+    assert query_of(page) == {"id": odd["storeID"]}
+
+    await page.goto(f"{house.url}receipts?{urlencode({'store': '612 '})}")
+    await page.get_by_role("link", name="look without the blanks around them").click()
+    await expect(page.locator("td.which")).to_have_text(["1"])
+    assert complaints == []
+
+
+async def test_amounts_are_read_as_browsers_write_them(browser: Browser) -> None:
+    """The table of stores is written by the browser: what stands there can be looked for, in all locales that it has,
+    with their own digits and signs."""
+    page = await browser.new_page()
+    tags = sorted({Formats(name).tag for name in locale_identifiers()})
+    shown: dict[str, list[str]] = await page.evaluate(
+        """tags => Object.fromEntries(tags.filter(tag => Intl.NumberFormat.supportedLocalesOf(tag).length).map(tag => {
+            const amounts = new Intl.NumberFormat(tag, {minimumFractionDigits: 2, maximumFractionDigits: 2})
+            return [tag, [-1234567.89, 1234.5, 12.5].map(amount => amounts.format(amount))]
+        }))""",
+        tags,
+    )
+    assert len(shown) > 300
+    wrong = {}
+    for tag, texts in shown.items():
+        for text, units in zip(texts, (-12_345_678_900, 12_345_000, 125_000), strict=True):
+            try:
+                read = read_amount(text, Locale.parse(tag, sep="-"))
+            except ValueError as exc:
+                wrong[tag, text] = str(exc)
+            else:
+                if read != units:
+                    wrong[tag, text] = str(read)
+    assert not wrong
 
 
 async def test_the_form_from_the_keyboard(browser: Browser, house: Kept) -> None:
