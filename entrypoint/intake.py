@@ -31,7 +31,7 @@ from entrypoint.problems import (
 )
 from entrypoint.tokens import Tokens
 from streams.base import Stream
-from streams.decoding import find_non_number, json_path
+from streams.decoding import find_unreadable, json_path
 from streams.errors import InvalidEventError, UndecodableEventError
 
 #: Events checked in one go, between which others have their turn: a few milliseconds' work.
@@ -164,9 +164,9 @@ class Intake:
         except RecursionError:
             raise ProblemError(INVALID_BODY, "the JSON is too deep") from None
         except msgspec.DecodeError as exc:
-            match find_non_number(body):
-                case (int(index), *path), word:
-                    self._refuse([(index, InvalidEventError(json_path(tuple(path)), f"expected a number, got {word}"))])
+            match find_unreadable(body):
+                case (int(index), *path), expected:
+                    self._refuse([(index, InvalidEventError(json_path(tuple(path)), expected))])
             raise ProblemError(INVALID_BODY, f"the body is not a JSON array: {exc}") from None
         elements = (getattr(array, name) for name in array.__struct_fields__)
         raws = [bytes(raw) for raw in takewhile(lambda element: element is not None, elements)]

@@ -37,12 +37,8 @@ _TYPES = re.compile(r"`([^`]+)`")
 def invalid_event(error: msgspec.DecodeError | msgspec.ValidationError, raw: bytes) -> InvalidEventError:
     """Translate an error of decoding one event from `raw`."""
     if not isinstance(error, msgspec.ValidationError):
-        if found := find_non_number(raw):
-            return InvalidEventError(json_path(found[0]), f"expected a number, got {found[1]}")
-        if (place := _find_half_pair(raw)) is not None:
-            return InvalidEventError(
-                json_path(place), "expected text, got half a surrogate pair, such as \\ud83d alone"
-            )
+        if found := find_unreadable(raw):
+            return InvalidEventError(json_path(found[0]), found[1])
         return undecodable(raw, f"expected JSON: {_lower(str(error))}")
     match = _MESSAGE.fullmatch(str(error))
     text, path = (match["text"], match["path"] or "$") if match else (str(error), "$")
@@ -60,7 +56,19 @@ def undecodable(raw: bytes, otherwise: str) -> UndecodableEventError:
     return UndecodableEventError(otherwise)
 
 
-def find_non_number(raw: bytes) -> tuple[tuple[str | int, ...], str] | None:
+def find_unreadable(raw: bytes) -> tuple[tuple[str | int, ...], str] | None:
+    """The place of the first value that JSON cannot hold though all around it is JSON, and what was expected there.
+
+    None where there is none, where the rest is not JSON either, or in a large body.
+    """
+    if found := _find_non_number(raw):
+        return found[0], f"expected a number, got {found[1]}"
+    if (path := _find_half_pair(raw)) is not None:
+        return path, "expected text, got half a surrogate pair, such as \\ud83d alone"
+    return None
+
+
+def _find_non_number(raw: bytes) -> tuple[tuple[str | int, ...], str] | None:
     """The place of the first bare NaN, Infinity or -Infinity: some languages write them, JSON does not know them.
 
     Returns its path and the word; None where there is none, where the rest is not JSON either, or in a large body.

@@ -182,13 +182,18 @@ class Entry:
 
 @asynccontextmanager
 async def entrypoint(
-    folder: Path, config: EntrypointConfig | None = None, *, broker_url: str = "", **more: Any
+    folder: Path,
+    config: EntrypointConfig | None = None,
+    *,
+    broker_url: str = "",
+    stream: ReceiptStream | None = None,
+    **more: Any,
 ) -> AsyncIterator[Entry]:
     """An entrypoint with an embedded store in `folder`, and an embedded broker unless another is named."""
     loop = asyncio.get_running_loop()
     opened = Gate(await broker.connect(broker_url or f"sqlite:{folder / 'broker.db'}", TOPOLOGY))
     kept = GateToStore(await store.connect(f"sqlite:{folder / 'store.db'}"))
-    stream = ReceiptStream(ZoneInfo("UTC"))
+    stream = stream or ReceiptStream(ZoneInfo("UTC"))
     await kept.prepare(stream.name, stream.key_names)
     asked: list[str | None] = []
 

@@ -5,12 +5,15 @@ import gzip
 import json
 import resource
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from entrypoint import EntrypointConfig
+from streams import DateWindow, ReceiptStream
 from tests.integration.entrypoint.harness import JSON, LINES, WAIT, Entry, body, entrypoint, lines, receipt
 from tests.support import eventually
 
@@ -122,6 +125,47 @@ async def test_an_invalid_event_is_refused_with_field_and_expectation(
         assert error["field"] == path
         assert expected in error["expected"]
     assert entry.numbers() == []
+
+
+@pytest.mark.parametrize(
+    ("data", "headers", "words"),
+    [
+        (
+            b"[%b,%b]" % (body(1), body(2, storeID="a\ud83d")),
+            JSON,
+            "event 1: $.storeID: expected text, got half a surr",
+        ),
+        (b"[%b,%b]" % (body(1), body(2, more=["\ud800"])), JSON, "event 1: $.more[0]: expected text, got half a surr"),
+        (body(1) + b"\n" + body(2, more="\ud800"), LINES, "event 1: $.more: expected text, got half a surrogate pair"),
+        (body(1, more="\udc00\ud800"), JSON, "event 0: $.more: expected text, got half a surrogate pair"),
+        (gzip.compress(body(1)), JSON, "got gzip data: add the header Content-Encoding: gzip"),
+        (body(1).decode().encode("utf-16"), JSON, "expected JSON in UTF-8, got UTF-16"),
+        (body(1)[:-1], JSON, "event 0: $: expected JSON: input data was truncated"),
+    ],
+    ids=range(7),
+)
+async def test_errors_of_decoders_are_told_in_words_that_help(
+    entry: Entry, data: bytes, headers: dict[str, str], words: str
+) -> None:
+    """Half a surrogate pair is named with its event and field, gzip as what it is; only cut data are called cut."""
+    assert words in (await entry.post(data, headers)).problem(400, "invalid-event")["detail"]
+    assert entry.numbers() == []
+
+
+async def test_a_date_far_from_now_is_refused_by_the_clock_of_the_entrypoint(tmp_path: Path) -> None:
+    """400 that names field and setting; nothing is published."""
+    window = DateWindow(past_days=10, future_days=2)
+    async with entrypoint(tmp_path, stream=ReceiptStream(ZoneInfo("UTC"), window)) as entry:
+        now = datetime.now(UTC)
+        for days, setting in ((-11, "TILLSTREAM_PAST_DAYS"), (3, "TILLSTREAM_FUTURE_DAYS")):
+            date = (now + timedelta(days=days)).strftime("%Y-%m-%d %H:%M:%S")
+            problem = (await entry.post(body(1, date=date))).problem(400, "invalid-event")
+            assert problem["errors"][0]["field"] == "$.date"
+            assert setting in problem["errors"][0]["expected"]
+        for number, days in enumerate((-9, 0, 1)):
+            date = (now + timedelta(days=days)).strftime("%Y-%m-%d %H:%M:%S")
+            assert (await entry.post(body(number, date=date))).status == 202
+        assert entry.numbers() == [0, 1, 2]
 
 
 async def test_a_hundred_errors_are_listed_and_nothing_is_taken(entry: Entry) -> None:
