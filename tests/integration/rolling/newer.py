@@ -5,7 +5,7 @@ Run as `python -m tests.integration.rolling.newer â€¦` in place of `tillstream â
 
 import analytics.codec
 import broker.frames
-import engine.worker
+import engine.holding
 import store.codec
 import streams.receipts
 
@@ -15,7 +15,7 @@ def bring_forward() -> None:
     for module, name in (
         (analytics.codec, "TALLY_VERSION"),
         (broker.frames, "FRAME_SCHEMA"),
-        (engine.worker, "FRAME_SCHEMA"),
+        (engine.holding, "FRAME_SCHEMA"),
         (store.codec, "HEAD_VERSION"),
         (streams.receipts, "HASH_VERSION"),
     ):
