@@ -2,7 +2,7 @@
 
 - `engine.worker`: takes frames as they are delivered, flushes them, acknowledges them; scale it. `engine.doubtful`: the
   frames whose flush failed; `engine.holding`: the frames that are not for this process
-- `engine.keeper`: merges and publishes the totals; one is active
+- `engine.keeper`: merges the totals and has `engine.publisher` publish them; one is active
 - `engine.queue_watch`: how the broker's queues are doing
 - `engine.metrics`: what both tell Prometheus
 
@@ -10,7 +10,7 @@
 - `engine.flush`: claims, ledger entries, partials; `engine.contents`: repetition or conflict, across releases
 - `engine.rejecting`: keeping what cannot be counted; `engine.announcing`: saying what the store holds
 - `engine.partials`: partials on the wire
-- `engine.totals`: merging the ledger, checkpoints
+- `engine.totals`: merging the ledger, checkpoints; `engine.checkpoint`: where a checkpoint's documents are
 - `engine.queries`: totals as of a request
 - `engine.messages`: what is published every second; of that, `engine.activity` knows who did something in the last
   minute, and `engine.recent` that minute's delays
@@ -30,7 +30,7 @@ from engine.metrics import TotalsMetrics, WorkerMetrics
 from engine.partials import Partial, PartialError, partial_message, read_partial, worker_name
 from engine.prepare import PreparedFrame, prepare
 from engine.quarantine import NotReplayedError, describe, discard, replay
-from engine.queries import read_day, read_totals
+from engine.queries import TotalsNotReadError, TotalsReader, read_day, read_totals
 from engine.recent import DelayWindow, RecentDelays
 from engine.repair import NotRepairableError, Repaired, repair, unrest
 from engine.totals import REMEMBERED_SECONDS, Merged, Totals
@@ -61,6 +61,8 @@ __all__ = [
     "TotalsConfig",
     "TotalsKeeper",
     "TotalsMetrics",
+    "TotalsNotReadError",
+    "TotalsReader",
     "View",
     "Worker",
     "WorkerConfig",

@@ -19,10 +19,14 @@ from engine.partials import Partial, partial_message, worker_name
 from engine.prepare import PreparedFrame, rejected
 from engine.rejecting import keep_rejected
 from store.errors import StoreError
-from store.protocol import LedgerEntry, Owner, Rejected, Store
+from store.protocol import LedgerEntry, Owner, Rejected, Store, StoreIdentity
 from streams.base import Event, Stream
 
 log = structlog.get_logger()
+
+#: A writer that has appended nothing for so long is given up for a new one: totals end idle writers (`Totals.seal`),
+#: after a longer time than this.
+WRITER_IDLE_S = 600.0
 
 
 def new_writer() -> str:
@@ -68,7 +72,8 @@ class Flusher:
         writer: the id under which the next ledger entries are written.
 
     After any error the writer id is given up, for whatever it may have written is unknown; the next flush has a new
-    one and starts again at seq 1. Retrying, and settling the frames, is the caller's.
+    one and starts again at seq 1. So is one that was not used for WRITER_IDLE_S. Retrying, and settling the frames, is
+    the caller's.
     """
 
     def __init__(
@@ -78,8 +83,15 @@ class Flusher:
         self._broker = broker
         self._stream = stream
         self._clock = clock
+        self._identity: StoreIdentity | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Go on under a new writer id."""
         self.writer = new_writer()
         self._seq = 0
+        self._used = self._clock()
+        self._known = False
 
     async def flush(self, frames: Sequence[PreparedFrame]) -> Flushed:
         """Claim the frames' events, append a ledger entry for each frame, announce the partial.
@@ -87,12 +99,18 @@ class Flusher:
         When it returns, every frame may be acknowledged. When it raises (StoreError, or cancelled), any part of it may
         have happened, and flushing the same frames again is right.
         """
+        if abs(self._clock() - self._used) > WRITER_IDLE_S:
+            self._begin()
         try:
-            return await self._flush(frames)
+            if not self._known:
+                self._identity = await self._store.identity(self._stream.name)
+                self._known = True
+            flushed = await self._flush(frames)
         except BaseException:
-            self.writer = new_writer()
-            self._seq = 0
+            self._begin()
             raise
+        self._used = self._clock()
+        return flushed
 
     async def _flush(self, frames: Sequence[PreparedFrame]) -> Flushed:
         counted = self._clock()
@@ -234,6 +252,8 @@ class Flusher:
             last=appended[-1].seq,
             tally=tallies[0] if len(tallies) == 1 else Tally.sum(tallies),
             worker=worker_name(),
+            store=self._identity.id if self._identity else None,
+            epoch=self._identity.epoch if self._identity else None,
         )
         await announce(self._broker, partial_message(self._stream.name, partial))
 

@@ -10,7 +10,6 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 
@@ -18,16 +17,13 @@ from analytics.codec import NewerFormatError
 from broker.errors import BrokerError, ConsumerRefusedError
 from broker.exchanges import Topology
 from broker.protocol import Broker, Consumer
-from engine.activity import Activity
-from engine.messages import EngineState, View, messages
 from engine.metrics import TotalsMetrics
-from engine.partials import PartialError, read_partial
-from engine.queue_watch import QueueWatch
-from engine.recent import DelayWindow
-from engine.totals import REMEMBERED_SECONDS, Merged, Totals
+from engine.partials import Partial, PartialError, read_partial
+from engine.publisher import LocalDays, Publisher
+from engine.totals import Merged, Totals
 from runtime import Tasks, debugging
 from store.errors import StoreError
-from store.protocol import Store
+from store.protocol import Store, StoreIdentity
 from streams.base import Stream
 from streams.errors import TillstreamError
 
@@ -35,13 +31,13 @@ log = structlog.get_logger()
 
 #: Between two runs of the same work, however often it is woken.
 _PAUSE_S = 0.05
-
-
-class LocalDays(Protocol):
-    """What of a time zone is needed here; `streams.local_time.LocalTime` has it."""
-
-    def day_of(self, epoch: float) -> str:
-        """The business day of a moment."""
+#: Before work that failed and that no total depends on is tried again.
+_AGAIN_S = 30.0
+#: A checkpoint is followed by a pause of so many times its own length.
+_CHECKPOINT_SHARE = 4
+#: Workers that write to another store: reported for so long after their last partial, and no more of them.
+_STRANGER_S = 60.0
+_MOST_STRANGERS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +49,9 @@ class TotalsConfig:
         sync_s: between readings of the ledger (a gap leads to one at once).
         checkpoint_s: between checkpoints, when something changed.
         standby_s: between a standby's attempts to become active.
-        tidy_s: between rounds of dropping what nobody needs.
+        tidy_s: between rounds of dropping data that nobody needs.
+        seal_s: between rounds of ending idle writers: one without an entry for a whole round is ended. Longer than
+            WRITER_IDLE_S, after which a worker gives up an idle writer by itself.
         keep_tallies_s: tallies of ledger entries below the checkpoint are kept so long.
         keep_days_s: day documents that the head does not name are kept so long.
         last_checkpoint_s: for the checkpoint on stop.
@@ -65,6 +63,7 @@ class TotalsConfig:
     checkpoint_s: float = 5.0
     standby_s: float = 1.0
     tidy_s: float = 600.0
+    seal_s: float = 1800.0
     keep_tallies_s: float = 7 * 86_400.0
     keep_days_s: float = 600.0
     last_checkpoint_s: float = 5.0
@@ -91,24 +90,28 @@ class TotalsKeeper:
         self._broker = broker
         self._store = store
         self._stream = stream
-        self._local = local
         self._topology = topology
         self._metrics = metrics
         self._clock = clock
         self._monotonic = monotonic
         self._totals = Totals(store, stream.name)
+        self._publisher = Publisher(
+            broker=broker, stream=stream, local=local, topology=topology, clock=clock, monotonic=monotonic
+        )
+        self._identity: StoreIdentity | None = None
         self._gap = asyncio.Event()
         self._troubles: dict[str, str] = {}
-        self._activity = Activity()
-        self._window = DelayWindow()
-        self._queues = QueueWatch(broker, (topology.work, topology.dead), clock=monotonic)
-        self._published: dict[str, tuple[list[int], list[int]]] = {}
-        self._published_day = ""
-        self._complete_at = 0.0
+        self._strangers: dict[str, float] = {}
+        self._next_checkpoint = 0.0
         self._active = False
 
     async def check(self) -> None:
-        """For readiness: raises while the store or broker keeps the totals from being read or published."""
+        """For readiness: raises while the store or broker keeps the totals from being read or published, and while
+        workers write to another store."""
+        now = self._monotonic()
+        self._strangers = {worker: at for worker, at in self._strangers.items() if now - at < _STRANGER_S}
+        for worker in self._strangers:
+            raise TillstreamError(f"worker {worker} writes to another store than this one; see its TILLSTREAM_STORE")
         for trouble in self._troubles.values():
             raise TillstreamError(trouble)
 
@@ -137,20 +140,24 @@ class TotalsKeeper:
     async def _keep(self, consumer: Consumer, stop: asyncio.Event) -> None:
         """Keep the totals until `stop` is set, or until another process has taken the partials."""
         self._totals = Totals(self._store, self._stream.name)
-        self._window = DelayWindow()
-        self._complete_at = 0.0  # whoever published meanwhile may have said more than we did
+        self._identity = None
+        self._publisher.begin()
         over = asyncio.Event()
         async with Tasks() as tasks:
             tasks.start("wait for the stop", _pass_on(stop, over))
             tasks.start("merge partials", self._merge_partials(consumer, over))
             for name, seconds, work, wake in (
                 ("read the ledger", self._config.sync_s, self._sync, self._gap),
-                ("ask for the queues", self._config.publish_s, self._queues.ask, None),
+                ("look at the queues", self._config.publish_s, self._publisher.queues.ask, None),
                 ("publish totals", self._config.publish_s, self._publish, None),
                 ("write checkpoints", self._config.checkpoint_s, self._checkpoint, None),
-                ("drop what is old", self._config.tidy_s, self._tidy, None),
             ):
                 tasks.start(name, self._every(name, seconds, work, wake))
+            for name, seconds, work in (
+                ("drop old data", self._config.tidy_s, self._tidy),
+                ("end idle writers", self._config.seal_s, self._seal),
+            ):
+                tasks.start(name, self._now_and_then(name, seconds, work))
             await tasks.until(over)
         if stop.is_set():
             # Bounded, and without complaint: the ledger has it all, the next start reads a little more.
@@ -181,7 +188,7 @@ class TotalsKeeper:
     async def _every(
         self, name: str, seconds: float, work: Callable[[], Awaitable[None]], wake: asyncio.Event | None = None
     ) -> None:
-        """Run something again and again, a fixed time apart (or at once when woken); failures are told, and retried."""
+        """Run work again and again, a fixed time apart (or at once when woken); failures are reported, and retried."""
         wake = wake or asyncio.Event()
         while True:
             started = self._monotonic()
@@ -198,6 +205,17 @@ class TotalsKeeper:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, started + seconds - self._monotonic())):
                     await wake.wait()
+
+    async def _now_and_then(self, name: str, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        """Run work that no total depends on; a failure is logged and retried soon, and is no reason to be unready."""
+        while True:
+            pause = seconds
+            try:
+                await work()
+            except StoreError as exc:
+                log.warning("failed, trying again", task=name, error=str(exc))
+                pause = min(seconds, _AGAIN_S)
+            await asyncio.sleep(pause)
 
     async def _merge_partials(self, consumer: Consumer, over: asyncio.Event) -> None:
         """Merge each partial that is the next of its writer; a gap is read from the ledger at once."""
@@ -216,25 +234,54 @@ class TotalsKeeper:
             log.warning("not a partial, the ledger has it", error=str(exc))
             outcome = "unreadable"
         else:
-            merged = self._totals.merge(partial.writer, partial.first, partial.last, partial.tally)
-            outcome = merged.value
-            self._activity.hear(partial, self._clock())
-            if merged is Merged.GAP:
-                self._gap.set()
-            if debugging():
-                log.debug("partial", outcome=outcome, writer=partial.writer, first=partial.first, last=partial.last)
+            outcome = self._take(partial)
         self._metrics.partials.labels(outcome).inc()
 
+    def _take(self, partial: Partial) -> str:
+        """Merge a partial; the outcome, for metrics."""
+        identity = self._identity
+        if identity is not None and partial.epoch not in (None, identity.epoch):
+            if partial.store is not None and not identity.accepts(partial.store):
+                if partial.by not in self._strangers and len(self._strangers) < _MOST_STRANGERS:
+                    log.error("a worker writes to another store: see its TILLSTREAM_STORE", worker=partial.by)
+                    self._strangers[partial.by] = self._monotonic()
+                elif partial.by in self._strangers:
+                    self._strangers[partial.by] = self._monotonic()
+            return "stray"  # if its entries are in this store, they are read from there
+        merged = self._totals.merge(partial.writer, partial.first, partial.last, partial.tally)
+        self._publisher.activity.hear(partial, self._clock())
+        if merged is Merged.GAP:
+            self._gap.set()
+        if debugging():
+            log.debug("partial", outcome=merged.value, writer=partial.writer, first=partial.first, last=partial.last)
+        return merged.value
+
     async def _sync(self) -> None:
-        merged = await self._totals.sync()
-        self._metrics.ledger_entries.inc(merged)
+        """Read the ledger to its end, page by page."""
+        identity = await self._store.identity(self._stream.name)
+        if self._identity is not None and identity != self._identity:
+            log.warning("the store was restored, reading from it", stream=self._stream.name)
+            self._totals.loaded = self._totals.synced = False
+        self._identity = identity
+        more, merged = True, 0
+        while more:
+            some, more = await self._totals.read_page()
+            merged += some
+            self._metrics.ledger_entries.inc(some)
         if merged:
             log.debug("ledger read", entries=merged, revision=self._totals.revision)
 
     async def _checkpoint(self) -> None:
-        if self._totals.synced and self._totals.changed:
-            written = await self._totals.checkpoint()
-            self._metrics.checkpoints.labels("written" if written else "overtaken").inc()
+        """Write a checkpoint if anything changed: the longer one takes, the longer the next one waits."""
+        started = self._monotonic()
+        if not self._totals.loaded or not self._totals.changed or started < self._next_checkpoint:
+            return
+        written = await self._totals.checkpoint()
+        self._next_checkpoint = self._monotonic() + _CHECKPOINT_SHARE * (self._monotonic() - started)
+        self._metrics.checkpoints.labels("written" if written else "overtaken").inc()
+        if not written:
+            self._gap.set()  # the ledger may have to be read from another head
+        await self._totals.close_folded()
 
     async def _tidy(self) -> None:
         head = self._totals.head
@@ -242,66 +289,21 @@ class TotalsKeeper:
             now = self._clock()
             await self._store.tidy(
                 head,
+                named=await self._totals.named(head),
                 tallies_before=now - self._config.keep_tallies_s,
                 days_before=now - self._config.keep_days_s,
             )
 
+    async def _seal(self) -> None:
+        if self._totals.synced:
+            await self._totals.seal(self._totals.idle_writers(), self._clock())
+            self._gap.set()
+
     async def _publish(self) -> None:
-        """Say what the totals of the current business day are: also when nothing changed, for silence means trouble."""
-        now = self._clock()
-        self._totals.forget_seconds(int(now) - REMEMBERED_SECONDS)
         self._metrics.revision.set(self._totals.revision)
         self._metrics.behind.set(self._totals.behind)
-        if not self._totals.synced:
-            return
-        day = self._local.day_of(now)
-        tally = await self._totals.day(day)
-        # No await from here to the last message made: all of them say the same moment.
-        received = self._stream.received(day, tally)
-        view = View(
-            day=day,
-            tally=tally,
-            seconds=self._totals.seconds,
-            revision=self._totals.revision,
-            as_of=now,
-            received=received,
-            changed=self._changed_minutes(day, received, tally.tables.get("minutes", {}), now),
-            recent=self._window.since_then((day, self._totals.loads), tally.delays, now),
-        )
-        engine = self._engine_state(now)
-        try:
-            for message in list(messages(self._stream, view, engine)):
-                await self._broker.announce(message)
-        except BrokerError:
-            self._complete_at = 0.0  # the minutes that changed may have gone unheard
-            raise
-
-    def _engine_state(self, now: float) -> EngineState:
-        self._activity.forget(now)
-        work, dead = self._queues.latest(self._topology.work), self._queues.latest(self._topology.dead)
-        return EngineState(
-            writers=self._activity.writers(),
-            lag=self._totals.behind,
-            queue_depth=work.ready if work else None,
-            dead_letters=dead.ready if dead else None,
-            consumers=work.consumers if work else None,
-            workers=self._activity.workers(),
-        )
-
-    def _changed_minutes(
-        self, day: str, received: dict[str, list[int]], own: dict[str, list[int]], now: float
-    ) -> frozenset[str] | None:
-        """Minutes that differ from what was published last; None, meaning all, once a minute and on a new day."""
-        current = {
-            minute: (list(received.get(minute, ())), list(own.get(minute, ())))
-            for minute in received.keys() | own.keys()
-        }
-        before, self._published = self._published, current
-        if day != self._published_day or now >= self._complete_at:
-            self._published_day = day
-            self._complete_at = now + 60
-            return None
-        return frozenset(minute for minute, rows in current.items() if before.get(minute) != rows)
+        if self._totals.loaded:
+            await self._publisher.publish(self._totals, self._identity.epoch if self._identity else "")
 
 
 async def _pass_on(stop: asyncio.Event, over: asyncio.Event) -> None:

@@ -53,6 +53,8 @@ class View:
         received: local minutes `HH:MM` of this day → count, revenue, by reception.
         changed: minutes of `received` and of the receipts' own time that changed since the last view; None for all.
         recent: the delays of about the last minute.
+        epoch: of the store (`store.protocol.StoreIdentity`): revisions of one epoch can be compared.
+        complete: whether the ledger was read to its end; if not, these are the totals of a part of it.
     """
 
     day: str
@@ -63,11 +65,14 @@ class View:
     received: Mapping[str, list[int]]
     changed: frozenset[str] | None
     recent: RecentDelays = field(default_factory=RecentDelays)
+    epoch: str = ""
+    complete: bool = True
 
 
 def messages(stream: Stream, view: View, engine: EngineState) -> Iterator[Message]:
-    """The messages of one second, in the order of publishing. Every body names day, revision and asOf."""
-    stamp = {"day": view.day, "revision": view.revision, "asOf": round(view.as_of, 3)}
+    """The messages of one second, in the order of publishing. Every body names day, revision, asOf and epoch."""
+    stamp = {"day": view.day, "revision": view.revision, "asOf": round(view.as_of, 3), "epoch": view.epoch}
+    partly = {} if view.complete else {"complete": False}
     summary = stream.summary(view.day, view.tally)
 
     def message(exchange: str, key: str, body: Mapping[str, Any]) -> Message:
@@ -76,16 +81,16 @@ def messages(stream: Stream, view: View, engine: EngineState) -> Iterator[Messag
     def metric(name: str, body: Mapping[str, Any]) -> Message:
         return message(METRICS.name, f"{stream.name}.{name}", body)
 
-    yield message(COUNT.name, stream.name, {"sum": summary["sum"], "count": summary["count"]})
+    yield message(COUNT.name, stream.name, {"sum": summary["sum"], "count": summary["count"], **partly})
     sales = {name: row["sum"] for name, row in summary["categories"].items()}
-    yield message(CATEGORIES.name, stream.name, {"categories": sales})
+    yield message(CATEGORIES.name, stream.name, {"categories": sales, **partly})
     yield metric("rate", _rate(view))
     recent = {**_delays(view.recent.delays), "seconds": view.recent.seconds}
     yield metric("delay", {**_delays(view.tally.delays), "recent": recent})
     yield metric("stores", {"stores": summary["stores"]})
     yield metric("payments", {"payments": summary["payments"]})
     yield metric("minutes", _minutes(view, summary["minutes"]))
-    yield metric("engine", _engine(engine))
+    yield metric("engine", {**_engine(engine), **partly})
 
 
 def _rate(view: View) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True):
         first, last: the run's seqs, both included.
         tally: the merge of exactly those entries' tallies.
         worker: name of the worker's process, which stays although the writer changes; an older release does not say.
+        store, epoch: of the store that holds the entries (`store.protocol.StoreIdentity`); an older release does not
+            say.
     """
 
     writer: str
@@ -44,6 +46,8 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True):
     last: int
     tally: Tally
     worker: str | None = None
+    store: str | None = None
+    epoch: str | None = None
 
     @property
     def by(self) -> str:
@@ -72,6 +76,8 @@ class _Wire(msgspec.Struct, omit_defaults=True):
     last: int
     tally: msgspec.Raw
     worker: Annotated[str, msgspec.Meta(max_length=_NAME_LENGTH)] | None = None
+    store: Annotated[str, msgspec.Meta(max_length=_NAME_LENGTH)] | None = None
+    epoch: Annotated[str, msgspec.Meta(max_length=_NAME_LENGTH)] | None = None
 
 
 _decoder = msgspec.json.Decoder(_Wire)
@@ -80,7 +86,8 @@ _decoder = msgspec.json.Decoder(_Wire)
 def partial_message(stream: str, partial: Partial) -> Message:
     """The message that announces a partial."""
     tally = msgspec.Raw(encode_tally(partial.tally))
-    body = msgspec.json.encode(_Wire(partial.writer, partial.first, partial.last, tally, partial.worker))
+    wire = _Wire(partial.writer, partial.first, partial.last, tally, partial.worker, partial.store, partial.epoch)
+    body = msgspec.json.encode(wire)
     return Message(exchange=PARTIALS.name, routing_key=stream, body=body)
 
 
@@ -91,4 +98,12 @@ def read_partial(body: bytes) -> Partial:
         tally: Any = decode_tally(bytes(wire.tally))
     except msgspec.MsgspecError as exc:
         raise PartialError(f"not a partial: {exc}") from exc
-    return Partial(writer=wire.writer, first=wire.first, last=wire.last, tally=tally, worker=wire.worker)
+    return Partial(
+        writer=wire.writer,
+        first=wire.first,
+        last=wire.last,
+        tally=tally,
+        worker=wire.worker,
+        store=wire.store,
+        epoch=wire.epoch,
+    )

@@ -3,7 +3,7 @@
 - `store.protocol`: the `Store` protocol and the records that cross it
 - `store.mongo`: MongoDB (or what speaks its protocol) through Motor; its rooms are `store.mongo_client` for
   connections and errors, `store.mongo_records` for documents, `store.mongo_lists` for lists, `store.mongo_checkpoints`
-  for heads and days, `store.mongo_rejected` for what was rejected
+  for heads, days and months, `store.mongo_identity` for which store it is, `store.mongo_rejected` for what was rejected
 - `store.embedded`: SQLite in one file, for one machine; `store.sqlite_thread` is its room for transactions, and
   `store.sqlite_tables` for tables and rows
 - `store.codec`: tallies and heads as the text that both keep
@@ -28,6 +28,7 @@ from store.errors import (
 from store.protocol import (
     EncodedEvent,
     EventQuery,
+    Folded,
     Head,
     LedgerEntry,
     Owner,
@@ -38,6 +39,7 @@ from store.protocol import (
     RejectedSummary,
     Store,
     StoredEvent,
+    StoreIdentity,
 )
 from streams.base import Stream
 from streams.errors import ConfigurationError
@@ -45,6 +47,7 @@ from streams.errors import ConfigurationError
 __all__ = [
     "EncodedEvent",
     "EventQuery",
+    "Folded",
     "Head",
     "LedgerEntry",
     "Owner",
@@ -56,6 +59,7 @@ __all__ = [
     "Store",
     "StoreDataError",
     "StoreError",
+    "StoreIdentity",
     "StoreMissingError",
     "StoreRefusedError",
     "StoreTimeoutError",

@@ -1,13 +1,17 @@
 """Tallies and heads as the JSON strings that every store keeps them in; what cannot be read is a StoreDataError."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from analytics import DayTally, NewerFormatError, Tally, decode_day, decode_tally
 from store.errors import StoreDataError
-from store.protocol import Head
+from store.protocol import Folded, Head
 
 #: Version of a head's form. Days and ledger entries hold tallies, which have a version of their own.
-HEAD_VERSION = 1
+HEAD_VERSION = 2
+#: Version of a month's form.
+MONTH_VERSION = 1
 
 
 class _Version(msgspec.Struct):
@@ -19,20 +23,41 @@ class _HeadState(msgspec.Struct, kw_only=True):
 
     #: missing in the heads of the first release
     v: int = 1
+    token: str = ""
+    generation: int = 0
     offsets: dict[str, int]
+    folded: tuple[int, int] = (0, 0)
+    closing: list[str] = []
     days: dict[str, str]
+    months: dict[str, str] = {}
     seconds: dict[int, list[int]]
+
+
+class _Month(msgspec.Struct):
+    v: int
+    days: dict[str, str]
 
 
 _encoder = msgspec.json.Encoder()
 _head_decoder = msgspec.json.Decoder(_HeadState)
+_month_decoder = msgspec.json.Decoder(_Month)
 _version_decoder = msgspec.json.Decoder(_Version)
 
 
 def head_to_text(head: Head) -> str:
     """A head's maps as JSON."""
     seconds = {second: list(row) for second, row in head.seconds.items()}
-    state = _HeadState(v=HEAD_VERSION, offsets=dict(head.offsets), days=dict(head.days), seconds=seconds)
+    state = _HeadState(
+        v=HEAD_VERSION,
+        token=head.token,
+        generation=head.generation,
+        offsets=dict(head.offsets),
+        folded=(head.folded.writers, head.folded.entries),
+        closing=sorted(head.closing),
+        days=dict(head.days),
+        months=dict(head.months),
+        seconds=seconds,
+    )
     return _encoder.encode(state).decode()
 
 
@@ -48,7 +73,37 @@ def head_from_text(stream: str, version: int, text: str) -> Head:
         state = _head_decoder.decode(text)
     except msgspec.MsgspecError as exc:
         raise StoreDataError(f"checkpoint {version} of {stream} cannot be read: {exc}") from exc
-    return Head(stream=stream, version=version, offsets=state.offsets, days=state.days, seconds=state.seconds)
+    return Head(
+        stream=stream,
+        version=version,
+        token=state.token,
+        generation=state.generation,
+        offsets=state.offsets,
+        folded=Folded(*state.folded),
+        closing=frozenset(state.closing),
+        days=state.days,
+        months=state.months,
+        seconds=state.seconds,
+    )
+
+
+def month_to_text(days: Mapping[str, str]) -> str:
+    """Where a month's day documents are, as JSON."""
+    return _encoder.encode(_Month(MONTH_VERSION, dict(days))).decode()
+
+
+def month_from_text(document: str, text: str) -> dict[str, str]:
+    """Read what `month_to_text` wrote. Raises StoreDataError, for one of a newer release, too."""
+    try:
+        form = _version_decoder.decode(text).v
+        if form > MONTH_VERSION:
+            raise StoreDataError(
+                f"the month document {document} has format {form} and needs a newer release; "
+                f"this one knows {MONTH_VERSION}"
+            )
+        return _month_decoder.decode(text).days
+    except msgspec.MsgspecError as exc:
+        raise StoreDataError(f"the month document {document} cannot be read: {exc}") from exc
 
 
 def tally_from_text(frame: str, text: str | None, *, lenient: bool = False) -> Tally | None:

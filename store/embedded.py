@@ -13,16 +13,26 @@ import json
 import sqlite3
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from analytics import DayTally, encode_day, encode_tally
-from store.codec import day_from_text, head_from_text, head_to_text, tally_from_text
-from store.errors import StoreError
+from store.codec import (
+    day_from_text,
+    head_from_text,
+    head_to_text,
+    month_from_text,
+    month_to_text,
+    tally_from_text,
+)
+from store.errors import StoreDataError, StoreError
 from store.protocol import (
+    LEDGER_BYTES,
     LEDGER_LIMIT,
     EncodedEvent,
     EventQuery,
@@ -35,6 +45,8 @@ from store.protocol import (
     RejectedStep,
     RejectedSummary,
     StoredEvent,
+    StoreIdentity,
+    seal_id,
 )
 from store.sqlite_lists import event_page, rejected_count, rejected_item, rejected_page
 from store.sqlite_tables import (
@@ -50,22 +62,19 @@ from store.sqlite_tables import (
 from store.sqlite_thread import SqliteThread
 from streams.base import Event
 
+T = TypeVar("T")
+
 #: A list that takes longer is ended: nobody waits longer for one, and others wait behind it.
 LIST_LIMIT_S = 25.0
 #: Rows read at once by scans, and tallies dropped in one transaction: other work gets its turn in between.
 _CHUNK = 500
-_APPEND = "INSERT INTO ledger (frame, stream, writer, seq, tally, at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-_ENTRIES = "SELECT frame, stream, writer, seq, tally, at, rowid FROM ledger"
-#: The writers of a stream by jumping from one to the next in the index, not by reading every entry.
-_WRITERS = """
-WITH RECURSIVE known (writer) AS (
-    SELECT min(writer) FROM ledger WHERE stream = :stream
-    UNION ALL
-    SELECT (SELECT min(writer) FROM ledger WHERE stream = :stream AND writer > known.writer) FROM known
-    WHERE known.writer IS NOT NULL
+_APPEND = (
+    "INSERT INTO ledger (frame, stream, writer, seq, tally, at, open) VALUES (?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT DO NOTHING"
 )
-SELECT writer FROM known WHERE writer IS NOT NULL
-"""
+_ENTRIES = "SELECT frame, stream, writer, seq, tally, at, rowid FROM ledger"
+_OPEN = "SELECT writer FROM ledger INDEXED BY ledger_open WHERE stream = ? AND open = 1"
+_TAIL = f"{_ENTRIES} WHERE stream = ? AND writer = ? AND seq > ? ORDER BY seq LIMIT ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +210,15 @@ class EmbeddedStore:
                 tally = None if entry.tally is None else encode_tally(entry.tally).decode()
                 done = connection.execute(
                     _APPEND,
-                    (entry.frame, entry.stream, entry.writer, entry.seq, tally, float(entry.at)),
+                    (
+                        entry.frame,
+                        entry.stream,
+                        entry.writer,
+                        entry.seq,
+                        tally,
+                        float(entry.at),
+                        1 if entry.seq == 1 else None,
+                    ),
                 )
                 if done.rowcount == 0:
                     return index
@@ -219,19 +236,39 @@ class EmbeddedStore:
         return await self._reader.run(work)
 
     async def ledger_after(
-        self, stream: str, offsets: Mapping[str, int], *, limit: int = LEDGER_LIMIT
-    ) -> list[LedgerEntry]:
+        self,
+        stream: str,
+        offsets: Mapping[str, int],
+        *,
+        limit: int = LEDGER_LIMIT,
+        max_bytes: int = LEDGER_BYTES,
+    ) -> Page[LedgerEntry]:
         """Entries past the offsets, writer by writer, in one snapshot."""
 
-        def work(connection: sqlite3.Connection) -> list[LedgerEntry]:
-            statement = f"{_ENTRIES} WHERE stream = ? AND writer = ? AND seq > ? ORDER BY seq LIMIT ?"
+        def work(connection: sqlite3.Connection) -> Page[LedgerEntry]:
             found: list[LedgerEntry] = []
-            for (writer,) in connection.execute(_WRITERS, {"stream": stream}).fetchall():
-                values = (stream, writer, offsets.get(writer, 0), limit - len(found))
-                found += map(_entry, connection.execute(statement, values))
-            return found
+            size = 0
+            writers = {row[0] for row in connection.execute(_OPEN, (stream,))} | offsets.keys()
+            for writer in sorted(writers):
+                room = limit - len(found) + 1
+                for row in connection.execute(_TAIL, (stream, writer, offsets.get(writer, 0), room)):
+                    size += len(row[4] or "")
+                    if found and (len(found) == limit or size > max_bytes):
+                        return Page(found, more=True)
+                    found.append(_entry(row))
+            return Page(found, more=False)
 
         return await self._reader.run(work)
+
+    async def close_writers(self, stream: str, writers: Iterable[str]) -> None:
+        """Mark their first entries."""
+        rows = [(stream, writer) for writer in writers]
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany("UPDATE ledger SET open = NULL WHERE stream = ? AND writer = ? AND seq = 1", rows)
+
+        if rows:
+            await self._writer.run(work)
 
     async def scan_ledger(self, stream: str) -> AsyncIterator[LedgerEntry]:
         """All ledger entries, in the order of their rows."""
@@ -254,8 +291,23 @@ class EmbeddedStore:
 
     async def write_day(self, stream: str, day: str, tally: DayTally, version: int) -> str:
         """Write a new day document."""
-        document = f"{stream}:{day}:{uuid.uuid4().hex}"
-        values = (document, stream, day, encode_day(tally).decode(), version, time.time())
+        return await self._write_document(stream, day, encode_day(tally).decode(), version)
+
+    async def read_day(self, stream: str, document: str) -> DayTally | None:
+        """Read a day document."""
+        return await self._read_document(stream, document, day_from_text)
+
+    async def write_month(self, stream: str, month: str, days: Mapping[str, str], version: int) -> str:
+        """Write a new month document; it lies beside the days, under a name of its own."""
+        return await self._write_document(stream, month, month_to_text(days), version)
+
+    async def read_month(self, stream: str, document: str) -> dict[str, str] | None:
+        """Read a month document."""
+        return await self._read_document(stream, document, month_from_text)
+
+    async def _write_document(self, stream: str, name: str, text: str, version: int) -> str:
+        document = f"{stream}:{name}:{uuid.uuid4().hex}"
+        values = (document, stream, name, text, version, time.time())
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
@@ -265,14 +317,12 @@ class EmbeddedStore:
         await self._writer.run(work)
         return document
 
-    async def read_day(self, stream: str, document: str) -> DayTally | None:
-        """Read a day document."""
-
-        def work(connection: sqlite3.Connection) -> DayTally | None:
+    async def _read_document(self, stream: str, document: str, read: Callable[[str, str], T]) -> T | None:
+        def work(connection: sqlite3.Connection) -> T | None:
             row = connection.execute(
                 "SELECT tally FROM days WHERE id = ? AND stream = ?", (document, stream)
             ).fetchone()
-            return None if row is None else day_from_text(document, row[0])
+            return None if row is None else read(document, row[0])
 
         return await self._reader.run(work)
 
@@ -295,8 +345,8 @@ class EmbeddedStore:
 
         return await self._writer.run(work)
 
-    async def tidy(self, head: Head, *, tallies_before: float, days_before: float) -> None:
-        """Drop old tallies, a few at a time, and old day documents; see the protocol."""
+    async def tidy(self, head: Head, *, named: AbstractSet[str], tallies_before: float, days_before: float) -> None:
+        """Drop old tallies, a few at a time, and old documents of days and months; see the protocol."""
 
         def old_tallies(connection: sqlite3.Connection) -> list[int]:
             rows = connection.execute(
@@ -304,7 +354,14 @@ class EmbeddedStore:
                 "WHERE stream = ? AND tally IS NOT NULL AND at < ?",
                 (head.stream, tallies_before),
             )
-            return [rowid for rowid, writer, seq in rows if seq <= head.offsets.get(writer, 0)]
+            offsets: dict[str, float] = dict(head.offsets)
+            found = []
+            for rowid, writer, seq in rows:
+                if writer not in offsets:
+                    offsets[writer] = inf if _is_closed(connection, head.stream, writer) else 0
+                if seq <= offsets[writer]:
+                    found.append(rowid)
+            return found
 
         dropped = await self._reader.run(old_tallies)
         for start in range(0, len(dropped), _CHUNK):
@@ -314,10 +371,47 @@ class EmbeddedStore:
             connection.execute(
                 "DELETE FROM days WHERE stream = ? AND at < ? AND version <= ? "
                 "AND id NOT IN (SELECT value FROM json_each(?))",
-                (head.stream, days_before, head.version, json.dumps([*head.days.values()])),
+                (head.stream, days_before, head.version, json.dumps([*named])),
             )
 
         await self._writer.run(drop_days)
+
+    # Identity
+
+    async def identify(self, stream: str, zone: str) -> StoreIdentity:
+        """Insert what is not there; see the protocol."""
+        rows = [("id", uuid.uuid4().hex), ("epoch", uuid.uuid4().hex), ("adopted", "[]"), (f"zone:{stream}", zone)]
+
+        def work(connection: sqlite3.Connection) -> StoreIdentity | None:
+            connection.executemany("INSERT INTO identity VALUES (?, ?) ON CONFLICT DO NOTHING", rows)
+            return _identity(connection, stream)
+
+        found = await self._writer.run(work)
+        assert found is not None
+        return found
+
+    async def identity(self, stream: str) -> StoreIdentity | None:
+        """Read it."""
+        return await self._reader.run(partial(_identity, stream=stream))
+
+    async def renew(self) -> str:
+        """Set another epoch."""
+        epoch = uuid.uuid4().hex
+        await self._change_identity("epoch", lambda _: epoch)
+        return epoch
+
+    async def adopt(self, id: str) -> None:
+        """Add an id to those that are accepted."""
+        await self._change_identity("adopted", lambda ids: json.dumps(sorted({*json.loads(ids), id})))
+
+    async def _change_identity(self, name: str, change: Callable[[str], str]) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            row = connection.execute("SELECT value FROM identity WHERE name = ?", (name,)).fetchone()
+            if row is None:
+                raise StoreDataError(f"{self._path} has no identity yet: nothing was ever stored in it")
+            connection.execute("UPDATE identity SET value = ? WHERE name = ?", (change(row[0]), name))
+
+        await self._writer.run(work)
 
     # Rejected
 
@@ -401,3 +495,20 @@ def _ledger_page(stream: str, after: int, connection: sqlite3.Connection) -> lis
 
 def _drop_tallies(rows: Sequence[int], connection: sqlite3.Connection) -> None:
     connection.executemany("UPDATE ledger SET tally = NULL WHERE rowid = ?", [(row,) for row in rows])
+
+
+def _is_closed(connection: sqlite3.Connection, stream: str, writer: str) -> bool:
+    """Whether a writer is sealed, and its first entry says that it is no longer open: all of it is folded."""
+    sealed = connection.execute("SELECT 1 FROM ledger WHERE frame = ?", (seal_id(writer),)).fetchone()
+    first = connection.execute(
+        "SELECT open FROM ledger WHERE stream = ? AND writer = ? AND seq = 1", (stream, writer)
+    ).fetchone()
+    return sealed is not None and first is not None and first[0] is None
+
+
+def _identity(connection: sqlite3.Connection, stream: str) -> StoreIdentity | None:
+    found = dict(connection.execute("SELECT name, value FROM identity").fetchall())
+    zone = found.get(f"zone:{stream}")
+    if zone is None:
+        return None
+    return StoreIdentity(id=found["id"], epoch=found["epoch"], zone=zone, adopted=tuple(json.loads(found["adopted"])))

@@ -6,20 +6,22 @@ counted, a head's `_id` (stream and version) who moved the checkpoint on. Condit
 FerretDB's are not atomic.
 
 Not here: connections and errors (`store.mongo_client`), the documents' forms (`store.mongo_records`), lists page by
-page (`store.mongo_lists`), how a checkpoint moves on (`store.mongo_checkpoints`), and what was rejected
-(`store.mongo_rejected`).
+page (`store.mongo_lists`), how a checkpoint moves on (`store.mongo_checkpoints`), which store this is
+(`store.mongo_identity`), and what was rejected (`store.mongo_rejected`).
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Any
 
 import structlog
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import ASCENDING, IndexModel
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from analytics import DayTally
 from store.chunks import chunks
@@ -36,6 +38,7 @@ from store.mongo_client import (
     translated,
     write_errors,
 )
+from store.mongo_identity import IDENTITY, MongoIdentity
 from store.mongo_lists import EVENT_ORDER, REJECTED_ORDER, event_page
 from store.mongo_records import (
     RESERVED_NAMES,
@@ -49,6 +52,7 @@ from store.mongo_records import (
 )
 from store.mongo_rejected import REJECTED, STEPS, MongoRejected
 from store.protocol import (
+    LEDGER_BYTES,
     LEDGER_LIMIT,
     EncodedEvent,
     EventQuery,
@@ -61,6 +65,8 @@ from store.protocol import (
     RejectedStep,
     RejectedSummary,
     StoredEvent,
+    StoreIdentity,
+    seal_id,
 )
 from streams.base import Event, Stream
 
@@ -82,9 +88,9 @@ _INDEX_ATTEMPTS = 5
 class MongoStore:
     """A store in one MongoDB database. Made by `store.connect`.
 
-    Collections: one per stream, by its name, for events; `ledger`, `checkpoints`, `days`, `rejected` and
-    `rejected_steps` for all streams. Every write waits for a majority and the journal, every read sees what a majority
-    has; every call has a time limit.
+    Collections: one per stream, by its name, for events; `ledger`, `checkpoints`, `days`, `rejected`,
+    `rejected_steps` and `identity` for all streams. Every write waits for a majority and the journal, every read sees
+    what a majority has; every call has a time limit.
     """
 
     def __init__(
@@ -94,6 +100,7 @@ class MongoStore:
         self._streams = {stream.name: stream for stream in streams}
         self._database = client[database]
         self._checkpoints = MongoCheckpoints(self._database)
+        self._identity = MongoIdentity(self._database)
         self._rejected = MongoRejected(self._database)
         self._scans_filters: bool | None = None
 
@@ -122,14 +129,15 @@ class MongoStore:
         Events and rejected items are indexed in the order of lists: events of all days and for each key, rejected
         items of a stream and for each reason.
         """
-        if stream in (LEDGER, CHECKPOINTS, DAYS, REJECTED, STEPS) or RESERVED_NAMES & set(key_names):
+        if stream in (LEDGER, CHECKPOINTS, DAYS, IDENTITY, REJECTED, STEPS) or RESERVED_NAMES & set(key_names):
             raise ValueError(f"a stream's name or key name is taken by the store itself: {stream}, {key_names}")
         indexes = {LEDGER: [_index("stream", "writer", "seq", unique=True)]}
         with translated("prepare the store"):
             scans = await self._scans()
         if not scans:
             # Indexes for reading; FerretDB would keep them up to date (a third of an insert's time) and never use them.
-            indexes[LEDGER].append(_index("stream", "kept", "at"))
+            # Only the first entries of writers have `open`, and it holds their stream: the index is small.
+            indexes[LEDGER] += [_index("stream", "kept", "at"), _index("open", sparse=True)]
             indexes[CHECKPOINTS] = [_index("stream", "version")]
             indexes[DAYS] = [_index("stream", "at")]
             indexes[REJECTED] = [_index("stream", *REJECTED_ORDER), _index("stream", "reason", *REJECTED_ORDER)]
@@ -137,6 +145,32 @@ class MongoStore:
             indexes[stream] = [_index(*EVENT_ORDER), *(_index(name, *EVENT_ORDER) for name in key_names)]
         for name, models in indexes.items():
             await self._make_indexes(name, models)
+        await self._open_writers(stream)
+
+    async def _open_writers(self, stream: str) -> None:
+        """Once for each stream: have the writers of earlier releases, which did not say so, listed as open."""
+        done = {"_id": f"opened:{stream}"}
+        with translated("prepare the ledger"):
+            if await self._collection(IDENTITY).find_one(done) is None:
+                await self._collection(LEDGER).update_many({"stream": stream, "seq": 1}, {"$set": {"open": stream}})
+                with contextlib.suppress(DuplicateKeyError):  # another process was quicker
+                    await self._collection(IDENTITY).insert_one(done)
+
+    async def identify(self, stream: str, zone: str) -> StoreIdentity:
+        """Which store this is; see the protocol."""
+        return await self._identity.identify(stream, zone)
+
+    async def identity(self, stream: str) -> StoreIdentity | None:
+        """Which store this is, if it is any yet."""
+        return await self._identity.identity(stream)
+
+    async def renew(self) -> str:
+        """A new epoch; see the protocol."""
+        return await self._identity.renew()
+
+    async def adopt(self, id: str) -> None:
+        """Accept another store's frames; see the protocol."""
+        await self._identity.adopt(id)
 
     async def _make_indexes(self, name: str, models: Sequence[IndexModel]) -> None:
         """Make the indexes that are missing, again where another process got in the way (FerretDB then hangs up)."""
@@ -256,37 +290,54 @@ class MongoStore:
         return None if found is None or found["stream"] != stream else ledger_entry(found, lenient=True)
 
     async def ledger_after(
-        self, stream: str, offsets: Mapping[str, int], *, limit: int = LEDGER_LIMIT
-    ) -> list[LedgerEntry]:
+        self,
+        stream: str,
+        offsets: Mapping[str, int],
+        *,
+        limit: int = LEDGER_LIMIT,
+        max_bytes: int = LEDGER_BYTES,
+    ) -> Page[LedgerEntry]:
         """Entries past the offsets, by the ways that the server is good at."""
+        page = _Page(limit, max_bytes)
         with translated(f"read the ledger of {stream}"):
             scans = await self._scans()
-            found = await (self._scan_after(stream, offsets) if scans else self._seek_after(stream, offsets, limit))
-        found.sort(key=lambda document: (document["writer"], document["seq"]))
-        return [ledger_entry(document) for document in found[:limit]]
+            more = await (self._scan_after if scans else self._seek_after)(stream, offsets, page)
+        return Page([ledger_entry(document) for document in page.documents], more=more)
 
-    async def _seek_after(self, stream: str, offsets: Mapping[str, int], limit: int) -> list[dict[str, Any]]:
-        """Jump from writer to writer in the index, then to each one's tail."""
+    async def _seek_after(self, stream: str, offsets: Mapping[str, int], page: "_Page") -> bool:
+        """Jump to the tails of the writers that are open, and of those that are being read; whether there is more."""
         ledger = self._collection(LEDGER)
-        found: list[dict[str, Any]] = []
-        for chunk in chunks(sorted(await ledger.distinct("writer", {"stream": stream})), _OR_CHUNK):
+        writers = {*await ledger.distinct("writer", {"open": stream}), *offsets}
+        for chunk in chunks(sorted(writers), _OR_CHUNK):
             ranges = [{"stream": stream, "writer": one, "seq": {"$gt": offsets.get(one, 0)}} for one in chunk]
-            tail = ledger.find({"$or": ranges}, batch_size=_SCAN_BATCH).sort(
+            tails = ledger.find({"$or": ranges}, batch_size=_SCAN_BATCH, limit=page.room + 1).sort(
                 [("writer", ASCENDING), ("seq", ASCENDING)]
             )
-            found += await tail.limit(limit - len(found)).to_list(None)
-            if len(found) == limit:  # to ask for a limit of 0 is to ask for all
-                break
-        return found
+            async for document in tails:
+                if not page.take(document):
+                    await tails.close()
+                    return True
+        return False
 
-    async def _scan_after(self, stream: str, offsets: Mapping[str, int]) -> list[dict[str, Any]]:
+    async def _scan_after(self, stream: str, offsets: Mapping[str, int], page: "_Page") -> bool:
         """Read the ledger once; the server leaves out what it can tell from a few conditions."""
         conditions: dict[str, Any] = {"stream": stream}
         if len(offsets) <= _OR_CHUNK:
             ranges = [{"writer": one, "seq": {"$gt": offset}} for one, offset in offsets.items()]
             conditions["$or"] = [*ranges, {"writer": {"$nin": [*offsets]}}]
         found = await self._collection(LEDGER).find(conditions, batch_size=_SCAN_BATCH).to_list(None)
-        return [one for one in found if one["seq"] > offsets.get(one["writer"], 0)]
+        listed = {one["writer"] for one in found if "open" in one} | offsets.keys()
+        found = [one for one in found if one["writer"] in listed and one["seq"] > offsets.get(one["writer"], 0)]
+        found.sort(key=lambda document: (document["writer"], document["seq"]))
+        return not all(page.take(document) for document in found)
+
+    async def close_writers(self, stream: str, writers: Iterable[str]) -> None:
+        """Take the writers' first entries out of the index of those that are open."""
+        ledger = self._collection(LEDGER)
+        with translated(f"close writers of {stream}"):
+            for chunk in chunks(sorted(writers), _OR_CHUNK):
+                first = {"stream": stream, "seq": 1, "writer": {"$in": chunk}}
+                await ledger.update_many(first, {"$unset": {"open": ""}})
 
     async def scan_ledger(self, stream: str) -> AsyncIterator[LedgerEntry]:
         """All ledger entries, in no order."""
@@ -307,19 +358,40 @@ class MongoStore:
         """Read a day document."""
         return await self._checkpoints.read_day(stream, document)
 
+    async def write_month(self, stream: str, month: str, days: Mapping[str, str], version: int) -> str:
+        """Write a new month document."""
+        return await self._checkpoints.write_month(stream, month, days, version)
+
+    async def read_month(self, stream: str, document: str) -> dict[str, str] | None:
+        """Read a month document."""
+        return await self._checkpoints.read_month(stream, document)
+
     async def swap_head(self, head: Head) -> bool:
         """Move the head on by one version; see the protocol."""
         return await self._checkpoints.swap_head(head)
 
-    async def tidy(self, head: Head, *, tallies_before: float, days_before: float) -> None:
-        """Drop old tallies, day documents and heads; see the protocol."""
+    async def tidy(self, head: Head, *, named: AbstractSet[str], tallies_before: float, days_before: float) -> None:
+        """Drop old tallies, documents of days and months, and heads; see the protocol."""
         ledger, old = self._collection(LEDGER), {"stream": head.stream, "kept": True, "at": {"$lt": tallies_before}}
         with translated(f"drop what {head.stream} no longer needs"):
-            writers = [one for one in await ledger.distinct("writer", old) if one in head.offsets]
-            for chunk in chunks(sorted(writers), _OR_CHUNK):
-                merged = [{"writer": one, "seq": {"$lte": head.offsets[one]}} for one in chunk]
-                await ledger.update_many({**old, "$or": merged}, {"$set": {"tally": None, "kept": False}})
-        await self._checkpoints.tidy(head, days_before)
+            merged = []
+            for writer in await ledger.distinct("writer", old):
+                if writer in head.offsets:
+                    merged.append({"writer": writer, "seq": {"$lte": head.offsets[writer]}})
+                elif await self._is_closed(head.stream, writer):
+                    merged.append({"writer": writer})
+            for start in range(0, len(merged), _OR_CHUNK):
+                some = {**old, "$or": merged[start : start + _OR_CHUNK]}
+                await ledger.update_many(some, {"$set": {"tally": None, "kept": False}})
+        await self._checkpoints.tidy(head, named, days_before)
+
+    async def _is_closed(self, stream: str, writer: str) -> bool:
+        """Whether a writer is sealed, and its first entry says that it is no longer open: all of it is folded."""
+        ledger = self._collection(LEDGER)
+        if await ledger.find_one({"_id": seal_id(writer)}, {"_id": True}) is None:
+            return False
+        first = await ledger.find_one({"stream": stream, "writer": writer, "seq": 1}, {"open": True})
+        return first is not None and "open" not in first
 
     # Rejected
 
@@ -379,5 +451,24 @@ class MongoStore:
                     yield document
 
 
-def _index(*names: str, unique: bool = False) -> IndexModel:
-    return IndexModel([(name, ASCENDING) for name in names], unique=unique)
+class _Page:
+    """Documents of the ledger up to a number and a size."""
+
+    def __init__(self, limit: int, max_bytes: int) -> None:
+        self.documents: list[dict[str, Any]] = []
+        self.room = limit
+        self._bytes = max_bytes
+
+    def take(self, document: dict[str, Any]) -> bool:
+        """Take one if there is room for it; the first always."""
+        size = len(document["tally"] or "")
+        if self.documents and (self.room <= 0 or size > self._bytes):
+            return False
+        self.documents.append(document)
+        self.room -= 1
+        self._bytes -= size
+        return True
+
+
+def _index(*names: str, unique: bool = False, sparse: bool = False) -> IndexModel:
+    return IndexModel([(name, ASCENDING) for name in names], unique=unique, sparse=sparse)

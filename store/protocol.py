@@ -10,14 +10,16 @@ every write that returned before (primary, majority).
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, TypeVar
 
 from analytics.tally import DayTally, Tally
 from streams.base import Event
 
-#: Ledger entries read at once: some ten megabytes of memory.
+#: Ledger entries read at once at most, and their bytes as stored: some tens of megabytes of memory once they are read.
 LEDGER_LIMIT = 5000
+LEDGER_BYTES = 8 * 1024**2
 #: A page of events ends when the bodies in it have so many bytes, whatever its limit; one body may be larger.
 PAGE_BYTES = 8 * 1024**2
 
@@ -34,6 +36,31 @@ class Page(list[T]):
     def __init__(self, items: Iterable[T] = (), *, more: bool = False) -> None:
         super().__init__(items)
         self.more = more
+
+
+#: The frame id of a seal begins so; no frame's does.
+_SEAL = "seal:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreIdentity:
+    """Which store this is.
+
+    Attributes:
+        id: given when the store was made; a backup and its restore keep it.
+        epoch: given anew by `renew`, after the store was restored: messages of before are recognised by it.
+        zone: the time zone of the stream's business days, fixed by the first process that stored any.
+        adopted: ids of other stores whose frames this one takes as well.
+    """
+
+    id: str
+    epoch: str
+    zone: str
+    adopted: tuple[str, ...] = ()
+
+    def accepts(self, id: str) -> bool:
+        """Whether a frame that was accepted for the store of this id may be stored here."""
+        return id == self.id or id in self.adopted
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +144,9 @@ class LedgerEntry:
         writer, seq: unique together; a writer's seqs are 1, 2, 3… without gaps.
         tally: what the events that this frame owns add up to; None once it was dropped below a checkpoint.
         at: when it was appended, epoch seconds by the writer's clock (for people, and for dropping old tallies).
+
+    The last entry of a writer that is finished is a seal: it stands for no frame and adds nothing, and since (writer,
+    seq) is unique, nothing can be appended behind it under that writer any more.
     """
 
     frame: str
@@ -126,22 +156,54 @@ class LedgerEntry:
     tally: Tally | None
     at: float
 
+    @property
+    def is_seal(self) -> bool:
+        """Whether this ends its writer."""
+        return self.frame.startswith(_SEAL)
+
+
+def seal_id(writer: str) -> str:
+    """The frame id of a writer's seal."""
+    return f"{_SEAL}{writer}"
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Finished writers that the head no longer names: how many, and how many entries they have, seals included."""
+
+    writers: int = 0
+    entries: int = 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
     """The head of a stream's checkpoint: how far the ledger has been read, and where each day's totals are.
 
+    It names what changes; what has stopped changing is a sum (`folded`) or in a document of its own (`months`), so that
+    it does not grow with history.
+
     Attributes:
         version: 1 at the first, one more at each exchange.
-        offsets: writer → last seq merged.
-        days: business day → id of its day document.
+        token: random, so that a process can tell its own exchange from another's of the same version.
+        generation: one more whenever writers were folded or totals were rebuilt: whoever began from a head of another
+            generation has to begin again.
+        offsets: writer → last seq merged, for writers that are not folded.
+        folded: the sum of those that are.
+        closing: folded writers that the ledger may still list as open (`Store.close_writers`); not to be read again.
+        days: business day → id of its day document; goes before what its month says.
+        months: `YYYY-MM` → id of the document that says the same of its other days.
         seconds: `Tally.seconds` of the recent past, so that rates survive a restart.
     """
 
     stream: str
     version: int
+    token: str = ""
+    generation: int = 0
     offsets: Mapping[str, int]
+    folded: Folded = Folded()
+    closing: frozenset[str] = frozenset()
     days: Mapping[str, str]
+    months: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[int, Sequence[int]]
 
 
@@ -249,6 +311,19 @@ class Store(Protocol):
     async def prepare(self, stream: str, key_names: Sequence[str]) -> None:
         """Make collections and indexes for a stream, if they are not there. Idempotent."""
 
+    async def identify(self, stream: str, zone: str) -> StoreIdentity:
+        """Which store this is; given an identity, and the stream its time zone, if it has none. The zone in the answer
+        is the one that the store keeps, which may be another."""
+
+    async def identity(self, stream: str) -> StoreIdentity | None:
+        """Which store this is, without changing anything; None before `identify`."""
+
+    async def renew(self) -> str:
+        """Give the store a new epoch, after it was restored and before anything uses it; the epoch."""
+
+    async def adopt(self, id: str) -> None:
+        """Take the frames that were accepted for the store of this id, too."""
+
     def encode(self, event: Event, frame: str) -> EncodedEvent:
         """Make an event ready to be stored, owned by `frame`. CPU only; never fails for what `parse` returned."""
 
@@ -273,13 +348,22 @@ class Store(Protocol):
         know that the frame was counted."""
 
     async def ledger_after(
-        self, stream: str, offsets: Mapping[str, int], *, limit: int = LEDGER_LIMIT
-    ) -> list[LedgerEntry]:
-        """The entries past the offsets (0 for a writer that is not named), for all writers that the ledger knows.
+        self,
+        stream: str,
+        offsets: Mapping[str, int],
+        *,
+        limit: int = LEDGER_LIMIT,
+        max_bytes: int = LEDGER_BYTES,
+    ) -> Page[LedgerEntry]:
+        """The entries past the offsets (0 for a writer that is not named), for all writers that are not closed.
 
-        In the order (writer, seq), at most `limit`: as many say that there may be more. There may be gaps where an
-        append is under way; the caller stops at them.
+        In the order (writer, seq); a page ends before `limit` or `max_bytes` is exceeded, but for its first entry.
+        There may be gaps where an append is under way; the caller stops at them. What it costs does not depend on how
+        many writers are closed, where the server can use an index.
         """
+
+    async def close_writers(self, stream: str, writers: Iterable[str]) -> None:
+        """Leave writers out of `ledger_after` from now on. For writers that a head in the store has folded."""
 
     async def head(self, stream: str) -> Head | None:
         """The checkpoint's head, None before the first."""
@@ -290,13 +374,23 @@ class Store(Protocol):
     async def read_day(self, stream: str, document: str) -> DayTally | None:
         """A day document, None when it is not there (any more: the head has moved on; read the head again)."""
 
+    async def write_month(self, stream: str, month: str, days: Mapping[str, str], version: int) -> str:
+        """Write where a month's day documents are as a new immutable document, for the head of that version; its id."""
+
+    async def read_month(self, stream: str, document: str) -> dict[str, str] | None:
+        """Where the day documents of a month are, by day; None as for `read_day`."""
+
     async def swap_head(self, head: Head) -> bool:
         """Replace the head whose version is `head.version - 1` (none when that is 0); False when it is not that."""
 
-    async def tidy(self, head: Head, *, tallies_before: float, days_before: float) -> None:
-        """Drop what nobody needs: tallies of entries within `head.offsets` appended before `tallies_before`
-        (their stubs stay), and day documents written before `days_before` for this head or an earlier one that `head`
-        does not name: no later head can name them. Both are epoch seconds."""
+    async def tidy(self, head: Head, *, named: AbstractSet[str], tallies_before: float, days_before: float) -> None:
+        """Drop what nobody needs: tallies of entries appended before `tallies_before` that are within `head.offsets`,
+        or of closed writers (their stubs stay), and documents of days and months written before `days_before` for this
+        head or an earlier one, but for those `named`: no later head can name them. Both are epoch seconds.
+
+        Arguments:
+            named: every document that `head` names, directly or by a month.
+        """
 
     async def reject(self, items: Sequence[Rejected]) -> None:
         """Keep rejected items, without their steps. One that is there already stays as it is; if it comes out of

@@ -15,13 +15,13 @@ from store.errors import StoreDataError, StoreMissingError, StoreUnavailableErro
 from store.protocol import StoredEvent
 from store.sqlite_thread import connect, translate
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 #: Versions that are brought up to this one by making what is missing; 0 is a new file.
-_UPGRADED = (0, 2)
+_UPGRADED = (0, 2, 3)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger (
     frame TEXT PRIMARY KEY, stream TEXT NOT NULL, writer TEXT NOT NULL, seq INTEGER NOT NULL, tally TEXT,
-    at REAL NOT NULL, UNIQUE (stream, writer, seq)
+    at REAL NOT NULL, open INTEGER, UNIQUE (stream, writer, seq)
 );
 CREATE INDEX IF NOT EXISTS ledger_kept ON ledger (stream, at) WHERE tally IS NOT NULL;
 CREATE TABLE IF NOT EXISTS checkpoints (stream TEXT PRIMARY KEY, version INTEGER NOT NULL, state TEXT NOT NULL);
@@ -39,6 +39,8 @@ CREATE TABLE IF NOT EXISTS rejected_steps (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS rejected_newest ON rejected (stream, first_seen, id);
 CREATE INDEX IF NOT EXISTS rejected_reason ON rejected (stream, reason, first_seen, id);
+CREATE TABLE IF NOT EXISTS identity (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS ledger_open ON ledger (stream, writer) WHERE open = 1;
 """
 #: Columns of every stream's table, before those of its keys.
 _COLUMNS = {
@@ -77,7 +79,7 @@ def make_file(name: str, *, create: bool = True) -> Path:
             if version not in (*_UPGRADED, SCHEMA_VERSION):
                 raise StoreDataError(f"{path} is of version {version}, this release reads version {SCHEMA_VERSION}")
             if version != SCHEMA_VERSION:
-                connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+                _upgrade(connection)
         finally:
             connection.close()
     except sqlite3.Error as exc:
@@ -94,6 +96,30 @@ def _check_made(path: Path) -> None:
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as connection:
         if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
             raise StoreMissingError(f"{path} holds no store")
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Make what a file lacks, in one transaction; another process may have done so meanwhile."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version != SCHEMA_VERSION:
+            if _lacks_open(connection):
+                connection.execute("ALTER TABLE ledger ADD COLUMN open INTEGER")
+                connection.execute("UPDATE ledger SET open = 1 WHERE seq = 1")  # as none of them is closed
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _lacks_open(connection: sqlite3.Connection) -> bool:
+    """Whether there is a ledger of before version 4, in which no entry says whether its writer is open."""
+    names = {row[0] for row in connection.execute("SELECT name FROM pragma_table_info('ledger')")}
+    return bool(names) and "open" not in names
 
 
 def make_stream(connection: sqlite3.Connection, stream: str, key_names: Sequence[str]) -> None:

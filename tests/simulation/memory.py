@@ -5,11 +5,15 @@ What may go wrong between a process and its store is in `tests.simulation.store`
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import TypeVar
 
 from analytics import DayTally, decode_day, decode_tally, encode_day, encode_tally
 from store.protocol import (
+    LEDGER_BYTES,
     LEDGER_LIMIT,
     EncodedEvent,
     EventQuery,
@@ -22,6 +26,7 @@ from store.protocol import (
     RejectedStep,
     RejectedSummary,
     StoredEvent,
+    StoreIdentity,
 )
 from streams.base import Event
 
@@ -41,6 +46,9 @@ class Tables:
         self.heads: dict[str, Head] = {}
         self.days: dict[str, bytes] = {}
         self.refused: dict[str, Rejected] = {}
+        #: writer → whether it is closed
+        self.closed: dict[str, bool] = {}
+        self.epochs: dict[int, str] = {0: "epoch-0"}
 
     def copy(self) -> "Tables":
         """The same data, independent (what is in them is never changed in place)."""
@@ -53,7 +61,7 @@ class Tables:
     def size(self) -> int:
         """How much is in them: equal before and after a write that only found what is there."""
         heads = sum(head.version for head in self.heads.values())
-        return len(self.stored) + len(self.ledger) + len(self.days) + len(self.refused) + heads
+        return len(self.stored) + len(self.ledger) + len(self.days) + len(self.refused) + heads + len(self.closed)
 
     def insert(self, events: Sequence[StoredEvent], order: Sequence[int]) -> set[int]:
         """Insert in an order; the indexes whose id was there already."""
@@ -83,14 +91,28 @@ class Tables:
         self.heads[head.stream] = head
         return True
 
-    def tidy(self, head: Head, tallies_before: float) -> None:
-        """Drop tallies within the head's offsets, and day documents that no head can name any more."""
+    def close(self, writers: Iterable[str]) -> None:
+        """Leave writers out of what is read."""
+        self.closed.update(dict.fromkeys(writers, True))
+
+    def after(self, offsets: Mapping[str, int]) -> list[LedgerEntry]:
+        """Entries past the offsets of writers that are not closed, or that have an offset."""
+        found = [
+            entry
+            for entry in self.ledger.values()
+            if entry.seq > offsets.get(entry.writer, 0) and (entry.writer in offsets or entry.writer not in self.closed)
+        ]
+        return sorted(found, key=lambda entry: (entry.writer, entry.seq))
+
+    def tidy(self, head: Head, named: AbstractSet[str], tallies_before: float) -> None:
+        """Drop tallies within the head's offsets or of closed writers, and documents that no head can name any more."""
         for frame, entry in self.ledger.items():
-            if entry.seq <= head.offsets.get(entry.writer, 0) and entry.at < tallies_before:
-                self.ledger[frame] = LedgerEntry(
-                    frame=entry.frame, stream=entry.stream, writer=entry.writer, seq=entry.seq, tally=None, at=entry.at
-                )
-        for name in self.days.keys() - set(head.days.values()):
+            merged = entry.seq <= head.offsets.get(entry.writer, 0) or (
+                entry.writer in self.closed and entry.writer not in head.offsets
+            )
+            if merged and entry.at < tallies_before:
+                self.ledger[frame] = replace(entry, tally=None)
+        for name in self.days.keys() - named:
             if int(name.split(":")[0]) <= head.version:
                 del self.days[name]
 
@@ -156,13 +178,36 @@ class MemoryStore:
         return await self._read(lambda tables: tables.ledger.get(frame))
 
     async def ledger_after(
-        self, stream: str, offsets: Mapping[str, int], *, limit: int = LEDGER_LIMIT
-    ) -> list[LedgerEntry]:
-        def read(tables: Tables) -> list[LedgerEntry]:
-            found = [entry for entry in tables.ledger.values() if entry.seq > offsets.get(entry.writer, 0)]
-            return sorted(found, key=lambda entry: (entry.writer, entry.seq))[:limit]
+        self,
+        stream: str,
+        offsets: Mapping[str, int],
+        *,
+        limit: int = LEDGER_LIMIT,
+        max_bytes: int = LEDGER_BYTES,
+    ) -> Page[LedgerEntry]:
+        found = await self._read(lambda tables: tables.after(offsets))
+        return Page(found[:limit], more=len(found) > limit)
 
-        return await self._read(read)
+    async def close_writers(self, stream: str, writers: Iterable[str]) -> None:
+        names = list(writers)
+        await self._write(lambda tables: tables.close(names))
+
+    async def identify(self, stream: str, zone: str) -> StoreIdentity:
+        found = await self.identity(stream)
+        assert found is not None
+        return found
+
+    async def identity(self, stream: str) -> StoreIdentity | None:
+        epoch = await self._read(lambda tables: tables.epochs[max(tables.epochs)])
+        return StoreIdentity(id="here", epoch=epoch, zone="UTC")
+
+    async def renew(self) -> str:
+        epoch = f"epoch-{next(self._names)}-{self._name}"
+        await self._write(lambda tables: tables.epochs.update({len(tables.epochs): epoch}))
+        return epoch
+
+    async def adopt(self, id: str) -> None:
+        raise AssertionError("no simulation calls this")
 
     async def head(self, stream: str) -> Head | None:
         return await self._read(lambda tables: tables.heads.get(stream))
@@ -176,11 +221,20 @@ class MemoryStore:
         data = await self._read(lambda tables: tables.days.get(document))
         return None if data is None else decode_day(data)
 
+    async def write_month(self, stream: str, month: str, days: Mapping[str, str], version: int) -> str:
+        name, data = f"{version}:{month}:{self._name}:{next(self._names)}", json.dumps(dict(days)).encode()
+        await self._write(lambda tables: tables.days.__setitem__(name, data))
+        return name
+
+    async def read_month(self, stream: str, document: str) -> dict[str, str] | None:
+        data = await self._read(lambda tables: tables.days.get(document))
+        return None if data is None else dict(json.loads(data))
+
     async def swap_head(self, head: Head) -> bool:
         return await self._write(lambda tables: tables.swap(head))
 
-    async def tidy(self, head: Head, *, tallies_before: float, days_before: float) -> None:
-        await self._write(lambda tables: tables.tidy(head, tallies_before))
+    async def tidy(self, head: Head, *, named: AbstractSet[str], tallies_before: float, days_before: float) -> None:
+        await self._write(lambda tables: tables.tidy(head, named, tallies_before))
 
     async def reject(self, items: Sequence[Rejected]) -> None:
         kept = list(items)

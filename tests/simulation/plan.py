@@ -40,6 +40,7 @@ EVENTS = (
     "full",  # the broker refuses messages
     "store-down",  # no call reaches the store
     "failover",  # what no majority has is gone
+    "restore",  # everything goes down; the store comes back as it was some time ago
     "dead-letters",  # the delivery limit is low, and what is dead-lettered is replayed at the end
     "foreign",  # a line that is no receipt is put into the queue by somebody else
     "refused",  # a frame that the store refuses for good, by one of its events or by its ledger entry

@@ -38,6 +38,7 @@ class StoreServer:
     Attributes:
         committed: what the majority has; the truth.
         down: no call arrives.
+        restores: how often it was set back.
     """
 
     #: A write returns once the primary has it, as with `w: 1`, which is wrong.
@@ -52,6 +53,7 @@ class StoreServer:
         self._primary = self.committed if self._single else tables()
         self._log: deque[tuple[int, Operation, Answer | None]] = deque()
         self._writes = 0
+        self.restores = 0
 
     @property
     def readable(self) -> Tables:
@@ -63,8 +65,14 @@ class StoreServer:
         """Whether a call that arrives is always answered; where members take over, some are not."""
         return self._single
 
-    def do(self, operation: Operation, answer: Answer | None = None) -> None:
-        """Do a write on the primary; `answer` gets the result when a majority has it."""
+    def do(self, restores: int, operation: Operation, answer: Answer | None = None) -> None:
+        """Do a write on the primary; `answer` gets the result when a majority has it.
+
+        Arguments:
+            restores: of when it was sent; one of before the last restore is lost.
+        """
+        if restores != self.restores:
+            return
         before = self._primary.size
         result = operation(self._primary)
         if self._single or (self._world.healed and not self._log):
@@ -95,6 +103,14 @@ class StoreServer:
         if not self._single:
             self._log.clear()
             self._primary = self.committed.copy()
+
+    def restore(self, backup: Tables) -> None:
+        """Hold what a backup holds, under a new epoch; what is on its way to the store never arrives."""
+        self.restores += 1
+        self._log.clear()
+        self.committed = backup.copy()
+        self.committed.epochs = {self.restores: f"epoch-{self.restores}"}
+        self._primary = self.committed if self._single else self.committed.copy()
 
     def settle(self) -> None:
         """The majority has everything."""
@@ -146,21 +162,22 @@ class SimulatedStore(MemoryStore):
         fault = self._begin(_WRITES)
         reply: asyncio.Future[T] = world.loop.create_future()
         there = world.latency()
+        do = partial(server.do, server.restores)
         if fault is None or fault == "slow":
             if fault == "slow":
                 there += world.chance.random() * 2 * TIME_LIMIT  # beyond the limit it happens all the same
-            world.later(there, server.do, write, partial(self._answer, reply))
+            world.later(there, do, write, partial(self._answer, reply))
             self._limit(reply, fault)
         elif fault == "crash-in-call":
             if world.chance.random() < 0.7:
-                world.later(there, server.do, write)
+                world.later(there, do, write)
         else:
             if fault == "write-unconfirmed" or (fault == "write-in-part" and part is None):
-                world.later(there, server.do, write)
+                world.later(there, do, write)
             elif fault == "write-in-part" and part is not None:
-                world.later(there, server.do, part)
+                world.later(there, do, part)
             elif fault == "write-late":
-                world.later(there + world.chance.random() * world.chance.choice((0.02, 1, 6)), server.do, write)
+                world.later(there + world.chance.random() * world.chance.choice((0.02, 1, 6)), do, write)
             world.loop.after(there + world.latency(), fail, reply, StoreError(fault))
         return await reply
 

@@ -13,7 +13,7 @@ import structlog
 from broker.errors import BrokerError
 from broker.exchanges import RECEIPTS
 from broker.protocol import Message
-from engine import audit
+from engine import TotalsReader, audit
 from tests.simulation.broker import HEARTBEAT
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.memory import MemoryStore
@@ -41,6 +41,8 @@ class Story:
         self.store, self.broker = self.system.store, self.system.broker
         self.model = Model()
         self.receipts = [self._receipt() for _ in range(plan.identities)]
+        self.backups = [self.store.committed.copy()]
+        self._reading: tuple[int, TotalsReader] | None = None
 
     def _receipt(self) -> Sent:
         cents = self.chance.randrange(1, 3000)
@@ -77,21 +79,36 @@ class Story:
         self.system.start()
         if plan.at:
             self._strike_at(plan.at)
-        page = self.system.open_page(self._hear)
+        self._page = self.system.open_page(self._hear)
+        reader = asyncio.ensure_future(self._read_now_and_then())
         clients = [asyncio.ensure_future(self._client()) for _ in range(plan.requests)]
         trouble = asyncio.ensure_future(self._trouble())
         await asyncio.sleep(TROUBLED)
         await trouble
         self._heal()
-        page.process.crash()  # a page opened now has to show what is right
+        self._page.process.crash()  # a page opened now has to show what is right
         self.model.published.clear()
         await asyncio.sleep(TIME_LIMIT + 1)  # calls that were slow before may fail until now
         await self._rest(clients)
         await self._work_on()
+        reader.cancel()
         await self._judge()
 
     def _hear(self, exchange: str, body: bytes) -> None:
         self.model.hear(exchange, body, self.store.committed)
+
+    async def _read_now_and_then(self) -> None:
+        """Somebody who reads the totals from the store for as long as it is not set back, at long intervals."""
+        while True:
+            await asyncio.sleep(self.chance.choice((0.5, 3.0, 10.0)) * self.chance.random())
+            await self._reader().day(DAYS[0])
+
+    def _reader(self) -> TotalsReader:
+        if self._reading is None or self._reading[0] != self.store.restores:
+            store = MemoryStore(self.store.committed)
+            reader = TotalsReader(store, STREAM, monotonic=self.loop.time, totals=self.system.parts.totals)
+            self._reading = (self.store.restores, reader)
+        return self._reading[1]
 
     # -- the clients --------------------------------------------------------------------------------------------------
 
@@ -127,6 +144,7 @@ class Story:
         moments = sorted(self.chance.random() * TROUBLED * 0.9 for _ in range(self.plan.events))
         for moment in moments:
             await asyncio.sleep(moment - self.loop.time())
+            self.backups.append(self.store.committed.copy())
             kind = self.chance.choice(kinds)
             self.world.note(kind)
             self._happen(kind, self.chance.choice(self.system.services).process)
@@ -156,6 +174,8 @@ class Story:
                 later(seconds, setattr, self.store, "down", False)
             case "failover":
                 self.store.fail_over()
+            case "restore":
+                self._restore()
             case "foreign":
                 line = b'{"what is": "this"}' if chance.random() < 0.5 else b"no JSON"
                 receipt = STREAM.accept(self.receipts[0].body(), victim.clock())
@@ -174,6 +194,13 @@ class Story:
         self.model.sent.update(receipts)
         body = b"\n".join(STREAM.accept(one.body(), now) for one in receipts)
         self.broker.take(Message(exchange=RECEIPTS.name, routing_key=STREAM.name, body=body), transient=False)
+
+    def _restore(self) -> None:
+        """Everything of ours goes down, and the store comes back as it was; the broker keeps what it has."""
+        for service in (*self.system.services, self._page):
+            service.process.crash()
+        self.store.restore(self.chance.choice(self.backups))
+        self.model.restored(self.broker.taken)
 
     def _freeze(self, victim: Process, seconds: float) -> None:
         victim.freeze()
@@ -239,6 +266,9 @@ class Story:
         aside = poison_frames(tables)
         listed = [line for line in report.listed if not any(frame in line for frame in aside)]
         assert listed == [], f"(ii, iii) the audit says: {listed}"
+        read, revision, _ = await self._reader().day(DAYS[0])
+        wrong = self.model.differs(tables, DAYS[0], read, revision)
+        assert wrong is None, wrong
 
     def summary(self) -> dict[str, object]:
         """What happened, for people."""

@@ -29,6 +29,8 @@ from tests.simulation.world import Process, Service, World
 from workers import QueueSource
 
 STREAM = ReceiptStream(ZoneInfo("UTC"))
+#: A worker gives up a writer that is idle for so long; after a longer time, totals end it. Seconds.
+WRITER_IDLE_S = 0.5
 #: Not looked at; making a registry takes longer than many a run.
 _TOTALS_METRICS = TotalsMetrics(CollectorRegistry())
 
@@ -165,6 +167,7 @@ class System:
         page = self.world.chance.choice((1, 2, 1000))
         with (
             patch.object(engine.worker, "Flusher", self.parts.flusher),
+            patch.object(engine.flush, "WRITER_IDLE_S", WRITER_IDLE_S),
             patch.object(engine.keeper, "Totals", partial(self.parts.totals, page=page)),
             patch.object(engine.flush, "new_writer", lambda: UUID(int=self.world.chance.getrandbits(128)).hex),
         ):
@@ -212,6 +215,7 @@ class System:
             sync_s=chance.choice((0.5, 2.0)),
             checkpoint_s=chance.choice((0.3, 1.0, 3.0)),
             tidy_s=2.0,
+            seal_s=chance.choice((WRITER_IDLE_S + 1, 5.0, 1e6)),
             keep_tallies_s=chance.choice((0.0, 3.0, 1e6)),
             keep_days_s=0.0,
             last_checkpoint_s=1.0,

@@ -4,7 +4,8 @@ The simulation has to catch each of them: a check that no wrong variant trips ov
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +13,12 @@ from analytics import Tally
 from broker.group_commit import GroupCommit
 from broker.protocol import Delivery
 from engine import Flusher, PreparedFrame, Totals, Worker
+from engine.checkpoint import Attempt, DayDocuments
 from engine.flush import Flushed
 from engine.prepare import rejected
 from engine.totals import Merged
 from store.errors import StoreError, StoreRefusedError
-from store.protocol import Head, LedgerEntry, Owner
+from store.protocol import Head, LedgerEntry, Owner, Store
 from tests.simulation.memory import Tables
 from tests.simulation.store import StoreServer
 from tests.simulation.system import Parts
@@ -219,20 +221,16 @@ class OverwritesTheHead(Tables):
 
     def swap(self, head: Head) -> bool:
         version = self.heads[head.stream].version if head.stream in self.heads else 0
-        self.heads[head.stream] = Head(
-            stream=head.stream, version=version + 1, offsets=head.offsets, days=head.days, seconds=head.seconds
-        )
+        self.heads[head.stream] = replace(head, version=version + 1)
         return True
 
 
 class MergesWhateverItReads(Totals):
     """Does not look again whether a partial has overtaken the ledger read."""
 
-    def _merge_entries(self, entries: list[LedgerEntry]) -> int:
-        for entry in entries:
-            self.offsets[entry.writer] = entry.seq - 1
-            self.merge(entry.writer, entry.seq, entry.seq, entry.tally or Tally())
-        return len(entries)
+    def _merge_entry(self, entry: LedgerEntry) -> bool:
+        self._add(entry.writer, entry.seq, entry.tally or Tally())
+        return True
 
 
 class MergesOverGaps(Totals):
@@ -245,27 +243,27 @@ class MergesOverGaps(Totals):
 class WritesTheHeadTwice(Totals):
     """A checkpoint in two writes: first the offsets, then the days."""
 
-    async def _write_days(self, snapshot: Head) -> Head:
-        await self._store.swap_head(snapshot)
-        written = await super()._write_days(snapshot)
-        self._head = snapshot
-        return Head(
-            stream=written.stream,
-            version=written.version + 1,
-            offsets=written.offsets,
-            days=written.days,
-            seconds=written.seconds,
-        )
+    def __init__(self, store: Store, stream: str, **limits: Any) -> None:
+        super().__init__(store, stream, **limits)
+        self._documents = _OffsetsFirst(store, stream)
+
+
+class _OffsetsFirst(DayDocuments):
+    async def write(self, base: Head, before: Sequence[Attempt], attempt: Attempt) -> Head:
+        await self._store.swap_head(attempt.head)
+        written = await super().write(base, before, attempt)
+        return replace(written, version=written.version + 1, token=f"{written.token}+")
 
 
 class TrustsAnAmbiguousCheckpoint(Totals):
-    """Goes on as before when it does not know whether its checkpoint was written."""
+    """Takes a checkpoint of unknown outcome for one that was written."""
 
     async def checkpoint(self) -> bool:
         try:
             return await super().checkpoint()
         except StoreError:
-            self._loaded = self.synced = True
+            if self._attempts:
+                self._adopt(self._attempts[-1])
             raise
 
 
@@ -281,9 +279,9 @@ class NeverAcknowledges(Worker):
 class TidiesByAge(Tables):
     """Drops every old day document that the head does not name, also one that the next head is about to name."""
 
-    def tidy(self, head: Head, tallies_before: float) -> None:
-        super().tidy(head, tallies_before)
-        for name in self.days.keys() - set(head.days.values()):
+    def tidy(self, head: Head, named: AbstractSet[str], tallies_before: float) -> None:
+        super().tidy(head, named, tallies_before)
+        for name in self.days.keys() - named:
             del self.days[name]
 
 
@@ -301,14 +299,61 @@ class ReadsThePrimary(StoreServer):
         return self._primary
 
 
-class GoesOnAfterAnotherCheckpoint(Totals):
-    """Keeps what it had merged when another process's checkpoint came first."""
+class BuildsOnAnotherCheckpoint(Totals):
+    """Follows another process's checkpoint, and adds to it what it had merged itself since its own."""
 
-    async def checkpoint(self) -> bool:
-        swapped = await super().checkpoint()
-        if not swapped:
-            self._loaded = self.synced = True
-        return swapped
+    async def _settle(self) -> bool:
+        settled = await super()._settle()
+        if not settled:
+            for attempt in reversed(self._attempts):
+                self._take_back(attempt)
+            self._attempts = []
+            self._head = await self._store.head(self._stream)
+            self.loaded = self.synced = True
+        return settled
+
+
+class TrustsPartialsOfUnknownWriters(Totals):
+    """Merges the first partial of a writer although the ledger has not shown that writer."""
+
+    def merge(self, writer: str, first: int, last: int, tally: Tally) -> Merged:
+        if self.loaded and first == 1 and writer not in self.offsets:
+            self._add(writer, last, tally)
+            return Merged.MERGED
+        return super().merge(writer, first, last, tally)
+
+
+class FoldsWithoutASeal(Totals):
+    """Takes an idle writer for a finished one: nothing keeps it from appending more."""
+
+    async def seal(self, writers: Iterable[str], at: float) -> None:
+        self._sealed |= self.offsets.keys() & set(writers)
+
+
+class ForgetsClosingWriters(Totals):
+    """Folds writers into a sum without noting that the store still lists them."""
+
+    def _snapshot(self) -> Attempt:
+        attempt = super()._snapshot()
+        attempt.head = replace(attempt.head, closing=frozenset())
+        return attempt
+
+
+class IgnoresGenerations(Totals):
+    """Goes on from an old checkpoint although writers that it never saw were folded since."""
+
+    async def _overtaken(self) -> bool:
+        return False
+
+
+class DropsTalliesOfOpenWriters(Tables):
+    """Drops old tallies of every writer that the head does not name, also of one that was not read yet."""
+
+    def tidy(self, head: Head, named: AbstractSet[str], tallies_before: float) -> None:
+        super().tidy(head, named, tallies_before)
+        for frame, entry in self.ledger.items():
+            if entry.writer not in head.offsets and entry.at < tallies_before:
+                self.ledger[frame] = replace(entry, tally=None)
 
 
 #: Every wrong variant by its name.
@@ -336,7 +381,12 @@ VARIANTS = {
     "a checkpoint without compare-and-set": Parts(tables=OverwritesTheHead),
     "a checkpoint in two writes": Parts(totals=WritesTheHeadTwice),
     "trusting an ambiguous checkpoint": Parts(totals=TrustsAnAmbiguousCheckpoint),
-    "going on after another's checkpoint": Parts(totals=GoesOnAfterAnotherCheckpoint),
+    "building on another's checkpoint": Parts(totals=BuildsOnAnotherCheckpoint),
     "merging a read that a partial overtook": Parts(totals=MergesWhateverItReads),
     "merging over gaps": Parts(totals=MergesOverGaps),
+    "trusting partials of unknown writers": Parts(totals=TrustsPartialsOfUnknownWriters),
+    "folding writers without a seal": Parts(totals=FoldsWithoutASeal),
+    "forgetting which writers are closing": Parts(totals=ForgetsClosingWriters),
+    "ignoring generations": Parts(totals=IgnoresGenerations),
+    "dropping tallies of open writers": Parts(tables=DropsTalliesOfOpenWriters),
 }

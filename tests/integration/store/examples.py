@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from analytics import DayTally, Tally
-from store import LedgerEntry, Rejected
+from store import LedgerEntry, Rejected, Store
 from streams.base import Event
 
 STREAM = "receipts"
@@ -93,3 +93,10 @@ def rejected(
         body=body,
         first_seen=first_seen,
     )
+
+
+async def ledger(store: Store, offsets: Mapping[str, int] | None = None, *, stream: str = STREAM) -> list[LedgerEntry]:
+    """The entries past some offsets, when they are one page."""
+    page = await store.ledger_after(stream, offsets or {})
+    assert not page.more
+    return list(page)

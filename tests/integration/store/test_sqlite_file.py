@@ -23,7 +23,7 @@ from store import (
 )
 from store.embedded import EmbeddedStore
 from store.sqlite_thread import SqliteThread
-from tests.integration.store.examples import DAY, KEY_NAMES, STREAM, entry, event, frame, rejected
+from tests.integration.store.examples import DAY, KEY_NAMES, STREAM, entry, event, frame, ledger, rejected
 from tests.support import eventually
 
 #: Writes events `0`, `1`, … one call after another, and says each id once its call returned.
@@ -88,7 +88,7 @@ async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
     store = await stores.connect(f"sqlite:{path}")
     ids = {one.id async for one in store.scan_events(STREAM)}
     assert {str(number) for number in range(said + 1)} <= ids
-    seqs = [one.seq for one in await store.ledger_after(STREAM, {})]
+    seqs = [one.seq for one in await ledger(store)]
     assert seqs == list(range(1, len(seqs) + 1))
     assert len(seqs) >= said + 1
     await store.prepare(STREAM, KEY_NAMES)
@@ -273,7 +273,7 @@ async def test_a_tally_of_a_newer_release_is_refused(tmp_path: Path) -> None:
         connection.execute("UPDATE ledger SET tally = '{\"v\": 999}'")
     connection.close()
     with pytest.raises(StoreDataError, match=one.frame):
-        await store.ledger_after(STREAM, {})
+        await ledger(store)
     await store.close()
 
 
@@ -314,7 +314,7 @@ async def test_what_somebody_looks_up_keeps_nobody_else_waiting(
         async with asyncio.timeout(30):
             assert await store.event(STREAM, "1") is not None
             assert await store.owners(STREAM, ["1"])
-            assert await store.ledger_after(STREAM, {}) == []
+            assert await ledger(store) == []
             await store.ping()
         for each in lists:
             each.cancel()

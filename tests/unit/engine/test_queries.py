@@ -1,13 +1,15 @@
+import asyncio
+from collections.abc import Mapping
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from analytics import DayTally, Tally
-from engine import Totals, read_day, read_totals
+from engine import Totals, TotalsNotReadError, TotalsReader, read_day, read_totals
 from store.errors import StoreError
-from store.protocol import LedgerEntry
+from store.protocol import Head, LedgerEntry, Page
 from streams import ReceiptStream
-from tests.simulation.memory import MemoryStore
+from tests.simulation.memory import MemoryStore, Tables
 
 STREAM = ReceiptStream(ZoneInfo("UTC"))
 TODAY, YESTERDAY = "2026-11-18", "2026-11-17"
@@ -55,17 +57,82 @@ async def test_totals_of_a_day_are_its_summary_with_revision_and_moment() -> Non
 
 
 async def test_a_checkpoint_swapped_meanwhile_is_read_again_a_few_times() -> None:
-    """A store that fails once is asked again; one that always fails is an error."""
+    """A document that is gone is looked for in the newer head; a store that fails is an error at once."""
     store = await two_days()
-    real = store.head
+    real = store.read_day
     failures = iter([True, False])
 
-    async def head(stream: str) -> object:
-        if next(failures, True):
-            raise StoreError("not now")
-        return await real(stream)
+    async def gone_once(stream: str, document: str) -> DayTally | None:
+        return None if next(failures, False) else await real(stream, document)
 
-    store.head = head  # type: ignore[assignment, method-assign]
-    assert (await read_day(store, STREAM, TODAY))[1] == 3
+    store.read_day = gone_once  # type: ignore[method-assign]
+    assert (await read_day(store, STREAM, YESTERDAY))[0].row("total", "", 2) == [150_000, 2]
+    failures = iter([True] * 5)
+    with pytest.raises(StoreError, match="is gone"):
+        await read_day(store, STREAM, YESTERDAY)
+
+    async def away(stream: str) -> Head | None:
+        raise StoreError("not now")
+
+    store.head = away  # type: ignore[method-assign]
     with pytest.raises(StoreError, match="not now"):
         await read_day(store, STREAM, TODAY)
+
+
+class Paced(MemoryStore):
+    """A store that reads a page of the ledger each time it is allowed to."""
+
+    def __init__(self, tables: Tables) -> None:
+        super().__init__(tables)
+        self.pages = 0
+        self.allowed = asyncio.Semaphore(0)
+
+    async def ledger_after(self, stream: str, offsets: Mapping[str, int], **limits: int) -> Page[LedgerEntry]:
+        self.pages += 1
+        await self.allowed.acquire()
+        return await super().ledger_after(stream, offsets, limit=1)
+
+
+async def test_a_reading_that_takes_long_goes_on_without_those_who_waited() -> None:
+    """Each gets an error in time; what was read is kept, and the next one has less to wait for."""
+    store = Paced((await two_days()).tables)
+    reader = TotalsReader(store, STREAM)
+    for _ in range(2):
+        with pytest.raises(TotalsNotReadError, match="ask again"):
+            await reader.day(TODAY, within_s=0.01)
+    assert store.pages == 1
+    for _ in range(9):
+        store.allowed.release()
+    tally, revision, _ = await reader.day(TODAY)
+    assert (tally.row("total", "", 2), revision) == ([200_000, 1], 3)
+    await reader.close()
+
+
+async def test_one_reading_serves_all_who_wait() -> None:
+    """Those who came after it began share the next one, which reads no entry again."""
+    store = Paced((await two_days()).tables)
+    reader = TotalsReader(store, STREAM)
+    first = asyncio.gather(*(reader.day(TODAY) for _ in range(10)))
+    await asyncio.sleep(0)
+    for _ in range(3):
+        store.allowed.release()
+    assert {revision for _, revision, _ in await first} == {3}
+    assert store.pages == 3
+    await store.append([entry(4, TODAY, 50_000)])
+    store.allowed.release()
+    assert (await reader.day(TODAY))[1] == 4
+    await reader.close()
+
+
+async def test_a_reader_that_was_not_asked_for_long_begins_from_the_newest_head() -> None:
+    """It does not read again all that came since its own, and holds nothing of before."""
+    store, now = await two_days(), [0.0]
+    reader = TotalsReader(store, STREAM, monotonic=lambda: now[0])
+    await reader.day(TODAY)
+    held = reader._totals
+    await reader.day(TODAY)
+    assert reader._totals is held
+    now[0] += 61
+    assert (await reader.day(TODAY))[1] == 3
+    assert reader._totals is not held
+    await reader.close()
