@@ -130,7 +130,7 @@ async def test_on_rabbitmq_the_frame_waits_with_the_old_worker_and_a_newer_one_c
 
         async def refuses() -> bool:
             status, said = await readiness(probes(system.processes["totals"]))
-            return status == 503 and "has format 2 and needs a newer release" in said["failing"]["totals"]
+            return status == 503 and "has format 3 and needs a newer release" in said["failing"]["totals"]
 
         await eventually(refuses, timeout=30, every=0.2)
         code, printed = await system.run("audit")

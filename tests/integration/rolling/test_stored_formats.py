@@ -27,11 +27,11 @@ from tests.unit.streams.sample import receipt
 
 OUTCOMES = ("unreadable", "merged", "known", "gap")
 DAY = "2026-11-18"
-#: What each of the forms is in, and which call reads it.
+#: Where each of the forms is, which call reads it, and the version that this release writes.
 FORMS = {
-    "ledger": ("ledger", "tally", "ledger_after"),
-    "day": ("days", "tally", "read_day"),
-    "head": ("checkpoints", "state", "head"),
+    "ledger": ("ledger", "tally", "ledger_after", 1),
+    "day": ("days", "tally", "read_day", 1),
+    "head": ("checkpoints", "state", "head", 2),
 }
 
 
@@ -63,9 +63,10 @@ async def flush(place: Place, *frames: Frame) -> None:
     await flusher.flush([await prepare(frame, STREAM, place.store, lambda: place.now) for frame in frames])
 
 
-def rewrite(path: Path, what: str, version: int, becomes: int) -> None:
-    """Give all of a form another version."""
-    table, column, _ = FORMS[what]
+def rewrite(path: Path, what: str, *, back: bool = False) -> None:
+    """Make all of a form one of the next release, or of this one again."""
+    table, column, _, version = FORMS[what]
+    version, becomes = (version + 1, version) if back else (version, version + 1)
     assert change(path, f"UPDATE {table} SET {column} = replace({column}, '\"v\":{version}', '\"v\":{becomes}')") >= 1
 
 
@@ -87,16 +88,16 @@ async def test_totals_wait_at_what_a_newer_release_wrote(
     async with place.running(place.totals().run):
         await eventually(lambda: rows(path, "checkpoints"))
     await flush(place, place.frame(3))  # something to write a checkpoint for
-    rewrite(path, what, 1, 2)
+    rewrite(path, what)
     before = rows(path, "checkpoints"), rows(path, "days")
     totals = place.totals()
     async with place.running(totals.run):
         begun = reads[name]
         await eventually(lambda: reads[name] >= begun + 10)
-        with pytest.raises(TillstreamError, match=r"(format 2|a newer release)"):
+        with pytest.raises(TillstreamError, match=r"(of format 2|has format 3)"):
             await totals.check()
         assert (rows(path, "checkpoints"), rows(path, "days")) == before
-        rewrite(path, what, 2, 1)
+        rewrite(path, what, back=True)
 
         async def three() -> bool:
             assert totals._troubles == {}
@@ -134,7 +135,7 @@ async def test_a_frame_that_a_newer_release_counted_is_acknowledged(place: Place
     """Its ledger entry cannot be read here, but is there: that is all that a worker has to know."""
     frame = place.frame(1, 2)
     await flush(place, frame)
-    rewrite(tmp_path / "store.db", "ledger", 1, 2)
+    rewrite(tmp_path / "store.db", "ledger")
     await place.publish(frame)
     await place.publish(place.frame(3))
     worker = place.worker()
@@ -146,7 +147,7 @@ async def test_a_frame_that_a_newer_release_counted_is_acknowledged(place: Place
         await eventually(two)
         await worker.check()
     assert (await place.broker.state(place.topology.work)).ready == 0
-    rewrite(tmp_path / "store.db", "ledger", 2, 1)
+    rewrite(tmp_path / "store.db", "ledger", back=True)
     assert (await count(place), (await audit(place.store, STREAM)).listed) == (3, [])
 
 
