@@ -87,6 +87,7 @@ PAUSES = {
     ("tests/integration/topology/test_cluster.py", "_until"): POLL,
     ("tests/integration/topology/test_cluster.py", "stands_still"): NOTHING,
     ("tests/integration/topology/test_local.py", "until_nothing_is_left"): POLL,
+    ("tests/servers/cluster.py", "_await_joined"): POLL,
     ("tests/servers/ferret.py", "start"): POLL,
     ("tests/servers/rabbit.py", "_await_ready"): POLL,
     ("tests/simulation/story.py", "_rest"): "the clock is simulated",
