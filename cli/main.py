@@ -6,10 +6,12 @@ The function's parameters are flags and arguments in typer's way; `cli.options.t
 and their flags; its docstring is its long help. To end with bad news that is no error, raise `typer.Exit(1)`.
 """
 
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,8 @@ EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 #: 128 + SIGPIPE: whoever read our output has gone before its end.
 EXIT_BROKEN_PIPE = 141
+#: Errors of writing to a file that was opened before; the commands' own files are named in their errors.
+_OF_WRITING = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +103,10 @@ def _add(app: typer.Typer, name: str, command: Command) -> None:
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> None:
     """Run the command line, and exit. Process entry: the only reader of `sys.argv` and `os.environ`.
 
-    Exits with 0; 1 where a command says so or a bug shows its traceback; 2 for a user's mistake or a server that is
-    not there, in one line; 130 after an interrupt.
+    Exits with 0; 1 where a command says so or a bug shows its traceback; 2 for a user's mistake, a server that is not
+    there, or an error of the machine such as a full disk, in one line; 130 after an interrupt.
     """
+    _open_standard_streams()
     arguments = list((sys.argv[1:] if arguments is None else arguments) or ["--help"])
     environ = dict(os.environ) if environ is None else environ
     rich = sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
@@ -119,16 +124,55 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     except typer.Abort:  # a prompt that got no answer
         code = EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Flushing at exit would fail in the same way, with a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = EXIT_BROKEN_PIPE
+    except SystemExit as exc:  # typer's own end after a broken pipe, with a status that ours use for bad news
+        if not isinstance(exc.__context__, BrokenPipeError):
+            raise
+        code = EXIT_BROKEN_PIPE
+    except OSError as exc:  # the machine's: a full disk, a file that may not be written
+        _say(_words(exc), colour=rich)
+        code = EXIT_ERROR
+    _give_output_up()
     sys.exit(code or 0)
+
+
+def _open_standard_streams() -> None:
+    """Open what stands for a standard stream that is closed, so that no other file gets its number.
+
+    Standard output cannot be written to then: a command that prints says so, and a service that does not just runs.
+    """
+    for number, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # gets the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # open until the end
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def _words(error: OSError) -> str:
+    """The machine's error in one line, with the file that it is about."""
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {reason}"
+    return f"the output cannot be written: {reason}" if error.errno in _OF_WRITING else reason
+
+
+def _give_output_up() -> None:
+    """Throw away what cannot be written: the interpreter would try again at its end, and show a traceback."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(error: str, *, colour: bool) -> None:
     """Say an error in one line on stderr."""
     label = "\x1b[1;31merror:\x1b[0m" if colour and sys.stderr.isatty() else "error:"
-    print(label, " ".join(error.split()), file=sys.stderr)
+    with suppress(OSError):  # nobody hears it; the exit code remains
+        print(label, " ".join(error.split()), file=sys.stderr)
 
 
 def _not_called() -> None:

@@ -13,6 +13,7 @@ from broker.protocol import Broker
 from cli.settings import Settings
 from store.errors import StoreMissingError
 from store.protocol import Store
+from streams.errors import ConfigurationError
 
 #: RabbitMQ's figures of quorum queues are up to 5 s old.
 RABBITMQ_LAG_S = 6.0
@@ -27,6 +28,19 @@ def topology_of(settings: Settings) -> Topology:
 def is_embedded(settings: Settings) -> bool:
     """Whether the broker is the embedded one, which serves one process."""
     return settings.broker.startswith("sqlite:")
+
+
+def make_data_folder(settings: Settings) -> None:
+    """Make the folder of the embedded broker and store, if either is used. Raises ConfigurationError."""
+    if not any(url.startswith("sqlite:") for url in (settings.broker, settings.store)):
+        return
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigurationError(
+            f"the data folder {settings.data} cannot be made: {exc.strerror}: "
+            "name another with --data or TILLSTREAM_DATA"
+        ) from exc
 
 
 def has_broker(settings: Settings) -> bool:

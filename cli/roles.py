@@ -16,6 +16,7 @@ import broker as brokers
 import store as stores
 from broker.exchanges import Topology, receipts_topology
 from broker.protocol import Broker
+from cli.maintenance import make_data_folder
 from cli.settings import Settings
 from engine import (
     Announcer,
@@ -89,9 +90,7 @@ async def opened(
     Raises BrokerError or StoreError when they do not answer within START_PATIENCE_S, StoppedError when `stop` is set
     before.
     """
-    for url in (settings.broker, settings.store):
-        if url.startswith("sqlite:"):
-            settings.data.mkdir(parents=True, exist_ok=True)
+    make_data_folder(settings)
     stream = stream_of(settings)
     store = await stores.connect(settings.store, [stream])
     async with contextlib.AsyncExitStack() as stack:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from dashboard.formats import Formats
 from dashboard.passwords import Users
+from runtime import cannot_listen
 from streams.errors import ConfigurationError
 
 
@@ -53,9 +54,9 @@ class DashboardConfig:
 
 
 def check(config: DashboardConfig) -> None:
-    """Raises ConfigurationError for what would only show when somebody looks at a page: a locale that is not known, a
-    file of users that cannot be read, and a listener beyond loopback that shows everything to everybody there, which
-    nobody asked for."""
+    """Raises ConfigurationError for what would only show later: a locale that is not known, a file of users that cannot
+    be read, a port that is taken, and a listener beyond loopback that shows everything to everybody there, which nobody
+    asked for."""
     Formats(config.locale, config.currency)
     if config.users_file is not None:
         Users(config.users_file)
@@ -64,6 +65,7 @@ def check(config: DashboardConfig) -> None:
             f"the dashboard would show everything to everybody who reaches {config.host}: say who may log in with "
             "TILLSTREAM_DASHBOARD_USERS_FILE (`tillstream password NAME` prints its lines), or --open if that is wanted"
         )
+    listen(config).close()
 
 
 def is_loopback(host: str) -> bool:
@@ -92,9 +94,8 @@ def listen(config: DashboardConfig) -> socket.socket:
         listener.listen(128)
     except OSError as exc:
         listener.close()
-        raise ConfigurationError(
-            f"the dashboard cannot listen on {config.host} port {config.port}: {exc.strerror or exc}"
-        ) from exc
+        line = cannot_listen(config.host, config.port, exc, "TILLSTREAM_DASHBOARD_PORT")
+        raise ConfigurationError(f"the dashboard {line}") from exc
     return listener
 
 

@@ -15,6 +15,6 @@
 
 from entrypoint.config import Bound, EntrypointConfig
 from entrypoint.processes import supervise
-from entrypoint.server import serve
+from entrypoint.server import check, serve
 
-__all__ = ["Bound", "EntrypointConfig", "serve", "supervise"]
+__all__ = ["Bound", "EntrypointConfig", "check", "serve", "supervise"]

@@ -21,7 +21,7 @@ from entrypoint.intake import Intake
 from entrypoint.metrics import EntrypointMetrics
 from entrypoint.queries import Queries, TotalsReader
 from entrypoint.tokens import Tokens
-from runtime import Probes, Tasks
+from runtime import Probes, Tasks, cannot_listen
 from runtime.hosts import names_of_listener
 from store.protocol import Store
 from streams.base import Stream
@@ -136,9 +136,19 @@ def bind(config: EntrypointConfig) -> list[socket.socket]:
     except OSError as exc:
         for each in bound:
             each.close()
-        reason = (exc.strerror or str(exc)).lower()
-        raise ConfigurationError(f"cannot listen on {config.host}:{config.port}: {reason}") from exc
+        raise ConfigurationError(cannot_listen(config.host, config.port, exc, "TILLSTREAM_PORT")) from exc
     return bound
+
+
+def check(config: EntrypointConfig) -> None:
+    """Raises ConfigurationError for what would only show once the process listens: a port that is taken, a tokens file
+    that cannot be read, a listener beyond loopback that lets everybody in."""
+    bound = bind(config)
+    try:
+        check_access(config, bound)
+    finally:
+        for each in bound:
+            each.close()
 
 
 def check_access(config: EntrypointConfig, listening: Sequence[socket.socket]) -> Tokens | None:

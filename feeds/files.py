@@ -115,9 +115,14 @@ class EventWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.target == STANDARD:
-            self._file.flush()
-        self._stack.close()
+        try:
+            if self.target == STANDARD:
+                self._file.flush()
+            self._stack.close()
+        except BrokenPipeError:
+            raise
+        except OSError as exc:
+            raise FileFormatError(f"{self.target}: {exc.strerror or exc}") from exc
 
     async def submit(self, events: list[bytes]) -> bool:
         """Append events; True. Standard output gets them at once.

@@ -16,6 +16,7 @@ from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from runtime.hosts import ForeignOriginError, HostNames, UnknownHostError, names_of_listener
+from runtime.ports import cannot_listen
 from streams.errors import ConfigurationError, TillstreamError
 
 log = structlog.get_logger()
@@ -53,8 +54,11 @@ class Probes:
         app.router.add_get("/metrics", self.metricsz)
 
     @asynccontextmanager
-    async def serve(self, host: str, port: int) -> AsyncIterator[int]:
+    async def serve(self, host: str, port: int, setting: str = "") -> AsyncIterator[int]:
         """Serve them while the block runs; give the port, which the system chooses where `port` is 0.
+
+        Arguments:
+            setting: the variable that sets the port, if there is one.
 
         Raises ConfigurationError when the address cannot be listened on.
         """
@@ -66,9 +70,7 @@ class Probes:
             try:
                 await web.TCPSite(runner, host, port).start()
             except OSError as exc:
-                raise ConfigurationError(
-                    f"probes: cannot listen on {host}:{port}: {(exc.strerror or str(exc)).lower()}"
-                ) from exc
+                raise ConfigurationError(f"probes: {cannot_listen(host, port, exc, setting)}") from exc
             bound: int = runner.addresses[0][1]
             log.debug("probes listening", host=host, port=bound)
             yield bound

@@ -10,11 +10,13 @@ from prometheus_client import CollectorRegistry
 
 import store as stores
 from cli.listening import listening
+from cli.maintenance import make_data_folder
 from cli.options import DASHBOARD, takes_settings
 from cli.pages import dashboard_config
 from cli.roles import START_PATIENCE_S, stream_of
 from cli.settings import Loaded, Settings
 from dashboard import DashboardConfig, Sources, serve_dashboard, sources_of
+from dashboard.config import check
 from runtime import Probes, Tasks, run, stop_event
 from store.protocol import Store
 from streams import TillstreamError
@@ -23,6 +25,7 @@ log = structlog.get_logger()
 
 #: The totals publish every second. A dashboard that has heard nothing for so long shows nothing that is live.
 HEARD_WITHIN_SECONDS = 10.0
+_PROBES_PORT = "TILLSTREAM_DASHBOARD_PROBES_PORT"
 
 
 @takes_settings("data", "broker", "store", "probes_host", "dashboard_probes_port", *DASHBOARD)
@@ -39,6 +42,7 @@ def dashboard(
     `tillstream up` that uses the same data folder.
     """
     config = dashboard_config(loaded, receipt_url or f"http://{settings.host}:{settings.port}/receipt")
+    check(config)
     run(_dashboard(settings, config))
 
 
@@ -56,7 +60,7 @@ async def _dashboard(settings: Settings, config: DashboardConfig) -> None:
             )
             # First of all, so that a port that is taken is said at once, and waiting for the broker can be watched.
             async with (
-                probes.serve(settings.probes_host, settings.dashboard_probes_port) as bound,
+                probes.serve(settings.probes_host, settings.dashboard_probes_port, _PROBES_PORT) as bound,
                 listening(settings, "dashboard", wait=START_PATIENCE_S) as broker,
                 Tasks() as tasks,
             ):
@@ -74,8 +78,7 @@ async def _dashboard(settings: Settings, config: DashboardConfig) -> None:
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[Store]:
     """The store, closed at the end. One that does not answer keeps no page from being live: it is asked later."""
-    if settings.store.startswith("sqlite:"):
-        settings.data.mkdir(parents=True, exist_ok=True)
+    make_data_folder(settings)
     store = await stores.connect(settings.store, [stream_of(settings)])
     try:
         yield store

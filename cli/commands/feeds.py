@@ -241,9 +241,17 @@ async def _write(target: str, feed: Callable[[EventWriter], Coroutine[Any, Any, 
     try:
         with writer:
             await feed(writer)
-    finally:
-        name = "standard output" if target == STANDARD else target
-        typer.echo(f"{writer.written:,} written to {name}", err=True)
+    except (FileFormatError, BrokenPipeError):  # how many of them are in it, nobody knows
+        raise
+    except BaseException:
+        _report_written(writer)
+        raise
+    _report_written(writer)
+
+
+def _report_written(writer: EventWriter) -> None:
+    name = "standard output" if writer.target == STANDARD else writer.target
+    typer.echo(f"{writer.written:,} written to {name}", err=True)
 
 
 def _sender(settings: Settings, to: str | None, token: str | None, concurrency: int) -> Sender:

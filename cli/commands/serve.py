@@ -21,7 +21,7 @@ from cli.roles import (
 )
 from cli.settings import Loaded, Settings
 from engine import TotalsKeeper, Worker
-from entrypoint import Bound, EntrypointConfig, supervise
+from entrypoint import Bound, EntrypointConfig, check, supervise
 from runtime import Probes, Tasks, run, stop_event
 
 log = structlog.get_logger()
@@ -56,6 +56,12 @@ def up(
     Broker and store are files in the data folder, so nothing but Python packages is needed. Stop with Ctrl-C and start
     again: nothing that was answered 202 is lost. With TILLSTREAM_BROKER and TILLSTREAM_STORE, the same on real servers.
     """
+    check(entrypoint_config(settings))
+    if dashboard:
+        from cli.pages import dashboard_config
+        from dashboard.config import check as check_dashboard
+
+        check_dashboard(dashboard_config(loaded, ""))
     _serve(_up(settings, loaded, demo=demo, dashboard=dashboard, rate=rate))
 
 
@@ -135,6 +141,7 @@ async def _entrypoint(settings: Settings) -> None:
     config = entrypoint_config(settings)
     with stop_event() as stop:
         if config.processes == 1:
+            check(config)
             await _serve_entrypoint(settings, config, stop, _say_where)
         else:
             child = functools.partial(_entrypoint_process, settings)
@@ -193,7 +200,7 @@ async def _with_probes(
             role = make(parts)
             checks = {"broker": parts.broker.ping, "store": parts.store.ping, name: role.check}
             probes = Probes(checks=checks, registry=parts.registry, host_names=settings.host_names)
-            async with probes.serve(settings.probes_host, port) as bound:
+            async with probes.serve(settings.probes_host, port, f"TILLSTREAM_{name.upper()}_PROBES_PORT") as bound:
                 log.info("started", role=name, probes_port=bound)
                 await role.run(stop)
     log.info("stopped; what was not finished is safe", role=name)

@@ -326,3 +326,9 @@ async def test_a_pipe_and_a_pace_are_not_waited_for_after_all_was_given_up(serve
     ended = await tillstream("generate", "--rate", "1", "--burst", "1000", "--to", server.url)
     assert ended.code == 2
     assert "1 not sent in " in ended.out
+
+
+async def test_a_disk_that_is_full_is_one_line(tmp_path: Path) -> None:
+    """The file is named, and nothing is said to be written to it."""
+    ended = await tillstream("generate", "--burst", "10", "--to", "/dev/full")
+    assert (ended.code, ended.err) == (2, "error: /dev/full: No space left on device\n")

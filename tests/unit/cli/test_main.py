@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import types
@@ -262,3 +263,103 @@ def test_output_may_be_cut_off_by_its_reader() -> None:
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "{\n"
     assert done.stderr == ""
+
+
+def test_an_error_of_the_machine_is_one_line_and_exit_2(
+    probe: types.ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It names the file that it is about."""
+
+    def command() -> None:
+        (tmp_path / "no" / "file").write_text("x")
+
+    probe.command = command  # type: ignore[attr-defined]
+    assert run("probe") == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}/no/file: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["version"], ["definitions"], ["config"], ["config", "--json"], ["--help"], ["worker", "--help"]],
+    ids=" ".join,
+)
+@pytest.mark.parametrize(
+    ("redirection", "reason"),
+    [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")],
+    ids=["full", "closed"],
+)
+def test_output_that_cannot_be_written_is_one_line_and_exit_2(
+    command: list[str], redirection: str, reason: str
+) -> None:
+    """Neither a traceback nor silence."""
+    shell = f'exec "$0" -m cli.main "$@" {redirection}'
+    done = subprocess.run(
+        ["sh", "-c", shell, sys.executable, *command],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (2, f"error: the output cannot be written: {reason}\n")
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    """As `tillstream definitions | head -1` has it: the status of a broken pipe, and no word."""
+    shell = '"$0" -m cli.main definitions; echo $? >&2'
+    done = subprocess.Popen(
+        ["sh", "-c", shell, sys.executable],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert done.stdout is not None
+    done.stdout.close()
+    assert done.stderr is not None
+    with done.stderr:
+        assert done.stderr.read().strip() == "141"
+    done.wait(60)
+
+
+@pytest.mark.parametrize("where", ["file", "file/below"])
+def test_a_data_folder_that_cannot_be_made_is_one_line(
+    where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It names the folder and the way out."""
+    (tmp_path / "file").touch()
+    folder = tmp_path / where
+    assert run("up", "--data", str(folder), "--port", "0", "--dashboard-port", "0") == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: the data folder {folder} cannot be made: ")
+    assert error.endswith(": name another with --data or TILLSTREAM_DATA\n")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--tokens-file", "no-such"], "the tokens file no-such cannot be read: No such file or directory"),
+        (["--host", "0.0.0.0"], "listening on 0.0.0.0 lets anyone in who can reach it"),
+        (["--dashboard-users-file", "no-such"], "the dashboard's users file no-such: No such file or directory"),
+        (["--dashboard-host", "0.0.0.0"], "the dashboard would show everything to everybody"),
+        (["--locale", "xx"], "xx"),
+        (["--port", "TAKEN"], "address already in use; TILLSTREAM_PORT=0 takes a free one"),
+        (["--dashboard-port", "TAKEN"], "address already in use; TILLSTREAM_DASHBOARD_PORT=0 takes a free one"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_all_settings_are_checked_before_anything_starts(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong one is found before the first receipt could be taken, and before a file is made."""
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        given = [port if word == "TAKEN" else word for word in arguments]
+        defaults = ["--port", "0", "--dashboard-port", "0"]
+        assert run("up", *defaults, *given) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -114,11 +114,12 @@ async def test_mounted_probes_use_the_given_text_of_metrics() -> None:
 
 
 async def test_a_taken_port_is_a_configuration_error() -> None:
-    """One line that names the address, before anything else starts."""
+    """One line that names the address and the setting that takes a free port."""
     probes = Probes(registry=prometheus_client.CollectorRegistry())
     async with probes.serve("127.0.0.1", 0) as port:
-        with pytest.raises(ConfigurationError, match=f"cannot listen on 127.0.0.1:{port}"):
-            async with probes.serve("127.0.0.1", port):
+        line = f"^probes: cannot listen on 127.0.0.1:{port}: address already in use; TILLSTREAM_X=0 takes a free one$"
+        with pytest.raises(ConfigurationError, match=line):
+            async with probes.serve("127.0.0.1", port, "TILLSTREAM_X"):
                 pass
 
 
