@@ -1,13 +1,16 @@
 """Reading settings: where a value comes from, what is refused and how, and that the table in the docs is this one."""
 
+import json
 import pickle
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from cli.roles import entrypoint_config, stream_of
 from cli.settings import SETTINGS, Settings, read_settings, settings_table
-from streams.errors import ConfigurationError
+from streams.errors import ConfigurationError, InvalidEventError
+from tests.unit.streams.sample import receipt
 
 ROOT = Path(__file__).parents[3]
 
@@ -250,3 +253,27 @@ def test_every_default_is_a_value_that_could_be_given() -> None:
 def test_the_documented_table_is_up_to_date() -> None:
     """docs/settings.md holds exactly this table; `python -m cli.settings` writes it."""
     assert settings_table() in (ROOT / "docs/settings.md").read_text()
+
+
+def test_host_names_and_origins_of_tills_reach_the_entrypoint() -> None:
+    """Lists with blanks and capitals are read as browsers write them; what is no origin is refused in one line."""
+    loaded = read_settings(
+        {
+            "TILLSTREAM_HOST_NAMES": "Till.example, worker:3001",
+            "TILLSTREAM_CORS_ORIGINS": "https://Till.example/, http://[::1]:8080,capacitor://localhost",
+        }
+    )
+    config = entrypoint_config(loaded.settings)
+    assert config.host_names == ("till.example", "worker:3001")
+    assert config.cors_origins == ("https://till.example", "http://[::1]:8080", "capacitor://localhost")
+    for wrong in ("*", "null", "till.example", "https://till.example/page", "https://", "https://a b"):
+        with pytest.raises(ConfigurationError, match="TILLSTREAM_CORS_ORIGINS: expected scheme://host"):
+            read_settings({"TILLSTREAM_CORS_ORIGINS": wrong})
+
+
+def test_the_dates_that_are_accepted_reach_the_stream() -> None:
+    """Ten years back and two days ahead unless said otherwise."""
+    raw = json.dumps(receipt({"date": "2001-01-01 00:00:00"})).encode()
+    with pytest.raises(InvalidEventError, match="at most 3,650 days ago"):
+        stream_of(read_settings({}).settings).accept(raw, 1.8e9)
+    assert stream_of(read_settings({"TILLSTREAM_PAST_DAYS": "10000"}).settings).accept(raw, 1.8e9)
