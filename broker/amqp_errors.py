@@ -17,6 +17,7 @@ from aiormq.exceptions import (
 )
 
 from broker.errors import BrokerError, BrokerUnavailableError, ConsumerRefusedError, TopologyMismatchError
+from runtime.tls import tls_words
 
 _INEQUIVALENT = re.compile(r"inequivalent arg '(.+?)' for (.+?): received (.+) but current is (.+)$")
 
@@ -25,7 +26,8 @@ def reason(exc: BaseException) -> str:
     """What happened, in one line without type names; RabbitMQ's own text where it sent one."""
     if isinstance(exc, ConnectionClosed) and len(exc.args) > 1:
         return str(exc.args[1])
-    return str(exc).partition("\n")[0] or "the connection was lost"
+    text = str(exc).partition("\n")[0]
+    return tls_words(text) or text or "the connection was lost"
 
 
 def translate(doing: str, exc: BaseException) -> BrokerError:

@@ -7,6 +7,7 @@ identity makes it count once. Not here: what an answer means (`feeds.answers`) a
 import asyncio
 import os
 import random
+import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ import structlog
 
 from feeds.answers import UNAUTHORIZED, Accepted, Again, Hopeless, Refused, Split, Verdict, judge
 from feeds.counts import Counts
-from runtime import Backoff, masked
+from runtime import Backoff, masked, tls_words
 from streams.errors import ConfigurationError, TillstreamError
 
 log = structlog.get_logger()
@@ -290,8 +291,7 @@ class Sender:
             return Hopeless("this is not an address")
         except aiohttp.ClientConnectorError as exc:
             request.doubtful = doubtful  # nothing was sent
-            number = exc.os_error.errno
-            return Again(f"cannot connect: {os.strerror(number) if number and number > 0 else exc.os_error}")
+            return Again(f"cannot connect: {_reason(exc.os_error)}")
         except TimeoutError:
             return Again(f"no answer within {self.options.timeout_s:g} s")
         except (aiohttp.ClientError, OSError) as exc:
@@ -318,3 +318,11 @@ class Sender:
 def _shown(address: str) -> str:
     """An address for people, its password masked."""
     return masked(address) if "@" in address else address
+
+
+def _reason(error: OSError) -> str:
+    """Why a connection could not be made. The number of an error of TLS is OpenSSL's, not the system's."""
+    if words := tls_words(str(error)):
+        return words
+    known = error.errno is not None and error.errno > 0 and not isinstance(error, ssl.SSLError)
+    return (os.strerror(error.errno) if known else str(error)) or "the server hung up"  # type: ignore[arg-type]

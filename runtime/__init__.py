@@ -9,6 +9,7 @@
 - `runtime.logs`: `configure_logging`, one form for our log lines and those of libraries; `debugging`
 - `runtime.moments`: `read_moment`, times as people write them
 - `runtime.retry`: `Backoff`, how long to wait before the next attempt
+- `runtime.tls`: `tls_words`, errors of TLS for people
 """
 
 from runtime.addresses import masked
@@ -20,6 +21,7 @@ from runtime.ports import cannot_listen
 from runtime.probes import Probes
 from runtime.retry import Backoff
 from runtime.running import run
+from runtime.tls import tls_words
 
 __all__ = [
     "Backoff",
@@ -35,4 +37,5 @@ __all__ = [
     "read_value",
     "run",
     "stop_event",
+    "tls_words",
 ]

@@ -25,6 +25,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from runtime.addresses import split_address
+from runtime.tls import tls_words
 from store.address import database_of
 from store.errors import (
     StoreDataError,
@@ -137,7 +138,8 @@ def translated(action: str) -> Iterator[None]:
     except DriverConfigurationError as exc:  # while the client is used: no name server knows the host of mongodb+srv
         raise StoreUnavailableError(f"could not {action}: {_shortened(str(exc))}") from exc
     except ServerSelectionTimeoutError as exc:
-        raise StoreUnavailableError(f"could not {action}: no MongoDB server answers") from exc
+        trouble = tls_words(str(exc)) or "no MongoDB server answers"
+        raise StoreUnavailableError(f"could not {action}: {trouble}") from exc
     except ConnectionFailure as exc:
         raise StoreUnavailableError(f"could not {action}: {_shortened(str(exc))}") from exc
     except BulkWriteError as exc:

@@ -261,6 +261,10 @@ async def test_a_stray_stores_receipts_are_brought_home(server: StandIn, tmp_pat
     assert posted.out.startswith("1,203 accepted")
     assert sorted(map(as_received, server.accepted)) == sorted(as_received(json.loads(line)) for line in lines)
     assert max(len(request.events) for request in server.requests) == 100
+    server.answer = lambda _: web.Response(status=401)
+    refused = await tillstream("post", "--from-store", f"sqlite:{path}", "--to", server.url)
+    assert refused.code == 2
+    assert refused.out.startswith("0 accepted, 0 refused, 1,203 not sent in ")
     assert path.read_bytes() == before
 
 
