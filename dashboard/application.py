@@ -21,9 +21,9 @@ from tornado.web import RequestHandler
 from dashboard.config import DashboardConfig
 from dashboard.guard import MADE_SCRIPTS, Guarded, Seldom
 from dashboard.login import Gate, Login, Provider
-from dashboard.names import Names
 from dashboard.pages.frame import Pages
 from dashboard.pages.plain import Route
+from runtime.hosts import HostNames
 
 log = structlog.get_logger("tillstream.dashboard")
 
@@ -162,7 +162,7 @@ class Site(BokehTornado):
         *,
         config: DashboardConfig,
         pages: Pages,
-        names: Names,
+        names: HostNames,
         gate: Gate | None,
         routes: list[Route],
         **more: Any,

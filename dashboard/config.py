@@ -1,6 +1,5 @@
 """What the dashboard is told at its start, and who may reach it."""
 
-import ipaddress
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from zoneinfo import ZoneInfo
 from dashboard.formats import Formats
 from dashboard.passwords import Users
 from runtime import cannot_listen
+from runtime.hosts import is_loopback
 from streams.errors import ConfigurationError
 
 
@@ -66,16 +66,6 @@ def check(config: DashboardConfig) -> None:
             "TILLSTREAM_DASHBOARD_USERS_FILE (`tillstream password NAME` prints its lines), or --open if that is wanted"
         )
     listen(config).close()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address (or `localhost`) is reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def listen(config: DashboardConfig) -> socket.socket:

@@ -4,7 +4,6 @@ Each handler derives `Guarded`, those of Panel and Bokeh, too (`dashboard.site`)
 protected without its author's thinking of it.
 """
 
-import ipaddress
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler
 
 from dashboard.config import DashboardConfig
-from dashboard.names import Names
 from dashboard.pages.frame import Pages
+from runtime.hosts import HostNames, is_address
 from store.errors import StoreError
 from streams.errors import TillstreamError
 
@@ -97,7 +96,7 @@ class Visitor:
     def of(cls, request: HTTPServerRequest, *, proxy: bool) -> "Visitor":
         """Look at a request; at the X-Forwarded-… of the proxy nearest to us, if there is one that is believed."""
         forwarded = {name: _last(request, f"X-Forwarded-{name}") if proxy else "" for name in ("For", "Proto", "Host")}
-        address = forwarded["For"] if _is_address(forwarded["For"]) else str(request.remote_ip)
+        address = forwarded["For"] if is_address(forwarded["For"]) else str(request.remote_ip)
         return cls(
             address=address,
             https=(forwarded["Proto"] or str(request.protocol)).lower() == "https",
@@ -111,7 +110,7 @@ class Around(Protocol):
 
     config: DashboardConfig
     pages: Pages
-    names: Names
+    names: HostNames
     gate: Logins | None
     seldom: Seldom
 
@@ -227,11 +226,3 @@ class Guarded(RequestHandler):
 def _last(request: HTTPServerRequest, header: str) -> str:
     """What the nearest of several proxies says: each adds to the right."""
     return ",".join(request.headers.get_list(header)).rpartition(",")[2].strip()
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

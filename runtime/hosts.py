@@ -63,7 +63,12 @@ def read_origin(text: str) -> Origin | None:
     place = read_place(rest)
     if not (scheme and separator) or place is None:
         return None
-    return Origin(scheme, place.host, _DEFAULT_PORTS.get(scheme, 0) if place.port is None else place.port)
+    return Origin(scheme, place.host, _port(place, scheme))
+
+
+def _port(place: Place, scheme: str) -> int:
+    """The port of a place, or the default one of a scheme; 0 where that has none."""
+    return _DEFAULT_PORTS.get(scheme, 0) if place.port is None else place.port
 
 
 class HostNames:
@@ -79,7 +84,7 @@ class HostNames:
             ports = _DEFAULT_PORTS.values() if place.port is None else (place.port,)
             self._places.update((place.host, port) for port in ports)
         self._hosts = {"localhost", *(host for host, _ in self._places)}
-        self._knows = lru_cache(maxsize=_REMEMBERED)(self._is_own)
+        self.knows = lru_cache(maxsize=_REMEMBERED)(self._knows)
 
     def check(self, host: str | None, origin: str | None) -> None:
         """Refuse a request that a page of another site may have made.
@@ -89,27 +94,29 @@ class HostNames:
 
         Raises UnknownHostError or ForeignOriginError.
         """
-        if host and not self._knows(host):
+        if host and not self.knows(host):
             raise UnknownHostError(
                 f"the name {host[:_QUOTED]!r} is not one of this service: use its address or localhost, or add the "
                 "name to TILLSTREAM_HOST_NAMES"
             )
-        if origin is not None and not self._is_same(origin, host or ""):
+        if origin is not None and not self.opens(origin, host or ""):
             raise ForeignOriginError(f"requests from pages of {origin[:_QUOTED]!r} are refused: it is another site")
 
-    def _is_own(self, host: str) -> bool:
+    def _knows(self, host: str) -> bool:
         """Whether a `Host` is one of our names, or an address; ports do not matter."""
         place = read_place(host.lower())
-        return place is not None and (place.host in self._hosts or _is_address(place.host))
+        return place is not None and (place.host in self._hosts or is_address(place.host))
 
-    def _is_same(self, origin: str, host: str) -> bool:
-        """Whether an origin is that of our own pages: the `Host` of its request, or a name of ours."""
+    def opens(self, origin: str, host: str) -> bool:
+        """Whether an origin is that of our own pages: the `Host` of its request (a known one), or a name of ours.
+
+        A port that is left out, in either of them, is the one of the origin's scheme.
+        """
         found, place = read_origin(origin), read_place(host.lower())
         if found is None or found.scheme not in _DEFAULT_PORTS:
             return False
-        if place is not None and place.host == found.host:
-            return found.port in (_DEFAULT_PORTS.values() if place.port is None else (place.port,))
-        return (found.host, found.port) in self._places
+        of_host = place is not None and place.host == found.host and _port(place, found.scheme) == found.port
+        return of_host or (found.host, found.port) in self._places
 
 
 def names_of_listener(host: str, names: Iterable[str]) -> HostNames:
@@ -127,10 +134,11 @@ def names_of_listener(host: str, names: Iterable[str]) -> HostNames:
 def is_loopback(host: str) -> bool:
     """Whether an address (or `localhost`) is reached from this machine only."""
     bare = host.strip("[]").partition("%")[0]
-    return host == "localhost" or (_is_address(bare) and ipaddress.ip_address(bare).is_loopback)
+    return host == "localhost" or (is_address(bare) and ipaddress.ip_address(bare).is_loopback)
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address, without brackets."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from dashboard import DashboardConfig
-from dashboard.config import check, is_loopback, listen, url
+from dashboard.config import check, listen, url
 from dashboard.passwords import line
+from runtime.hosts import is_loopback
 from streams.errors import ConfigurationError
 
 

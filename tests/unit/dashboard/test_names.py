@@ -3,7 +3,8 @@
 import pytest
 
 from dashboard.config import DashboardConfig
-from dashboard.names import Names, names_of
+from dashboard.names import names_of
+from runtime.hosts import HostNames
 
 
 @pytest.mark.parametrize(
@@ -75,4 +76,4 @@ def test_beyond_loopback_we_know_our_own_name() -> None:
     """The machine's name is one that browsers come by; a wildcard is none."""
     names = names_of(DashboardConfig(host="shop.example"), 8050)
     assert names.knows("shop.example:8050")
-    assert not Names(["*"]).knows("evil.example")
+    assert not HostNames(["*"]).knows("evil.example")

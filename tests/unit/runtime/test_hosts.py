@@ -85,7 +85,7 @@ def test_pages_of_our_own_are_known_by_host_and_port(origin: str, host: str) -> 
         ("https://evil.example", "127.0.0.1:3000"),
         ("http://127.0.0.1:8000", "127.0.0.1:3000"),
         ("http://localhost:3000", "127.0.0.1:3000"),
-        ("https://till.example", "till.example:80"),
+        ("https://other.example", "other.example:8443"),
         ("https://other.example", "127.0.0.1:3000"),
         ("null", "127.0.0.1:3000"),
         ("", "127.0.0.1:3000"),
