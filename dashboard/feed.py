@@ -62,6 +62,7 @@ class Feed:
         self.clock = clock
         self._latest = Snapshot(started=clock())
         self._order: dict[str, tuple[str, int]] = {}
+        self._as_of = 0.0
         self._complained: dict[str, float] = {}
         self._messages = Counter(
             "tillstream_dashboard_messages",
@@ -139,14 +140,18 @@ class Feed:
             self._complain(f"{exchange} {routing_key}", str(exc), now)
             return
         if self._older(name, part):
-            if now - before.heard[name] < RESTART_AFTER_SECONDS:
+            last = before.heard.get(name, max(before.heard.values(), default=now))
+            if now - last < RESTART_AFTER_SECONDS:
                 self._messages.labels("ignored").inc()
                 self._latest = dataclasses.replace(before, ignored=before.ignored + 1)
                 return
             log.warning("the totals began anew, taking them", part=name, day=part.day, revision=part.revision)
             before = dataclasses.replace(before, **{name: None})  # type: ignore[arg-type]  # the minutes: forget them
+        if part.epoch and part.epoch != before.epoch:
+            before = self._enter(part.epoch, before)
         self._messages.labels("accepted").inc()
         self._order[name] = (part.day, part.revision)
+        self._as_of = max(self._as_of, part.as_of)
         self._latest = dataclasses.replace(
             before,
             heard={**before.heard, name: now},
@@ -162,8 +167,20 @@ class Feed:
         self._latest = dataclasses.replace(self._latest, rejected=rejected)
 
     def _older(self, name: str, part: Part) -> bool:
-        """Whether a message is older than what is known of its part."""
+        """Whether a message is older than what is known: by day and revision within an epoch, and by time between two,
+        since the revisions of a restored store begin lower."""
+        if part.epoch and self._latest.epoch and part.epoch != self._latest.epoch:
+            return part.as_of <= self._as_of
         return name in self._order and (part.day, part.revision) < self._order[name]
+
+    def _enter(self, epoch: str, before: Snapshot) -> Snapshot:
+        """The snapshot in which a message of a new epoch is put. Nothing of the one before is comparable."""
+        if not before.epoch:  # the first that is named
+            return dataclasses.replace(before, epoch=epoch)
+        log.warning("the store was restored or replaced, taking its totals", epoch=epoch, before=before.epoch)
+        self._order.clear()
+        self._as_of = 0.0
+        return before.of_epoch(epoch)
 
     def _complain(self, what: str, error: str, now: float) -> None:
         last = self._complained.get(what)

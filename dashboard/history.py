@@ -79,8 +79,13 @@ class History:
         """Read, and read again, until cancelled. A store that does not answer is asked again later; what was read
         before stays."""
         backoff, attempt, read_day, due, whole = Backoff(cap_s=30.0), 0, "", 0.0, False
+        epoch = self._feed.latest.epoch
         while True:
             day, now = self._feed.latest.day, self._feed.clock()
+            if epoch != self._feed.latest.epoch:  # another store, or the same as it was earlier
+                if epoch:
+                    self.latest, read_day = NOTHING_READ, ""
+                epoch = self._feed.latest.epoch
             before, whole = whole, day is not None and _heard_whole(self._feed, day)
             if before and not whole:  # messages were missed: the store knows what they said
                 due = now

@@ -37,11 +37,14 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         day: the business day, `YYYY-MM-DD`.
         revision: ledger entries merged so far; grows within a day.
         as_of: epoch seconds of the moment that the numbers describe.
+        epoch: of the store: revisions are comparable within one; a store that is restored has a new one. Empty from an
+            older engine.
     """
 
     day: str
     revision: int
     as_of: float
+    epoch: str = ""
 
 
 class Amount(msgspec.Struct, frozen=True):
@@ -52,10 +55,15 @@ class Amount(msgspec.Struct, frozen=True):
 
 
 class Count(Stamp, frozen=True, kw_only=True):
-    """Revenue and receipts of the day."""
+    """Revenue and receipts of the day.
+
+    Attributes:
+        complete: false while the totals have not read the ledger to its end: these are those of a part of it.
+    """
 
     sum: Decimal
     count: int
+    complete: bool = True
 
 
 class Categories(Stamp, frozen=True, kw_only=True):

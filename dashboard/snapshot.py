@@ -53,6 +53,7 @@ class Snapshot:
     Attributes:
         minutes: changes merged into tables; see `MinuteTables`.
         heard: part → time of its last accepted message, on the feed's clock.
+        epoch: of the store that all of it is from; empty if the engine does not say.
         started: when the feed began to listen, on the same clock.
         rejected: reason → how many were heard of since the feed began: what the store keeps may be more.
         accepted, ignored, malformed: messages so far; ignored ones were older than what was known.
@@ -67,6 +68,7 @@ class Snapshot:
     minutes: MinuteTables | None = None
     engine: Engine | None = None
     heard: Mapping[str, float] = field(default_factory=dict)
+    epoch: str = ""
     started: float
     rejected: Mapping[str, int] = field(default_factory=dict)
     accepted: int = 0
@@ -77,6 +79,17 @@ class Snapshot:
     def day(self) -> str | None:
         """The business day that is shown: the one of the count."""
         return self.count.day if self.count else None
+
+    def of_epoch(self, epoch: str) -> "Snapshot":
+        """The snapshot before the first message of another epoch: nothing is known, and what was counted stays."""
+        return Snapshot(
+            epoch=epoch,
+            started=self.started,
+            rejected=self.rejected,
+            accepted=self.accepted,
+            ignored=self.ignored,
+            malformed=self.malformed,
+        )
 
     def silence(self, now: float) -> float:
         """Seconds since the shown part that is silent longest was heard; since the start, if none ever was."""

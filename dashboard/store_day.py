@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -70,12 +70,16 @@ class StoreDays:
         self._clock = clock
         self._epoch = epoch
         self._readings: OrderedDict[tuple[str, str], Reading[StoreDay]] = OrderedDict()
-        self._counts: dict[tuple[str, str], int] = {}
+        self._known: dict[tuple[str, str], Hashable] = {}
         self._turn = asyncio.Lock()
         self._rest_until = clock()
 
-    def look(self, day: str, store: str, count: int) -> Reading[StoreDay]:
-        """The reading of a store's day, which somebody looks at right now; `count` events are known to be in it."""
+    def look(self, day: str, store: str, known: Hashable) -> Reading[StoreDay]:
+        """The reading of a store's day, which somebody looks at right now.
+
+        Arguments:
+            known: what the totals say of it, say the number of its events; it is read again when that changes.
+        """
         key = (day, store)
         reading = self._readings.get(key)
         if reading is None:
@@ -84,9 +88,9 @@ class StoreDays:
             self._readings[key] = reading
         self._readings.move_to_end(key)
         first = reading.latest is None
-        changed = self._counts.get(key) != count or bool(reading.error)
+        changed = self._known.get(key) != known or bool(reading.error)
         if (first or (changed and self._clock() >= self._rest_until)) and reading.look():
-            self._counts[key] = count
+            self._known[key] = known
         self._forget()
         return reading
 
@@ -115,7 +119,7 @@ class StoreDays:
         if many > 0:
             for key in [key for key, reading in self._readings.items() if not reading.reading][:many]:
                 del self._readings[key]
-                self._counts.pop(key, None)
+                self._known.pop(key, None)
 
 
 async def read_store_day(

@@ -204,6 +204,15 @@ def _live(moment: Moment) -> Figure:
         )
     if moment.snapshot.count is None:
         return Figure(name="Totals", value="not heard yet", state="unknown", why=why)
+    if not moment.snapshot.count.complete:
+        return Figure(
+            name="Totals",
+            value="catching up",
+            state="look",
+            why=why,
+            todo="The totals were behind and are reading the ledger, so the figures are still too low. If this lasts, "
+            "look at the log of `tillstream totals`.",
+        )
     return Figure(name="Totals", value="live", state="good", why=why)
 
 

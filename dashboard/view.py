@@ -250,6 +250,11 @@ def _notice(moment: Moment) -> Notice | None:
         since = _clock(moment.epoch - moment.silence, moment.config.timezone)
         text = f"Not live: no news since {since} ({_duration(moment.silence)}). The figures are as they were then."
         return Notice(text=text, alarm=True)
+    if not moment.snapshot.count.complete:
+        return Notice(
+            text="Catching up: the totals were behind and are reading the ledger. The figures are still too low.",
+            alarm=False,
+        )
     return None
 
 

@@ -85,10 +85,11 @@ class PlainLines:
     """Each message that says something new, as `exchange key name=value …`."""
 
     def __init__(self) -> None:
-        self._last: dict[tuple[str, str], str] = {}
+        self._last: dict[tuple[str, str], tuple[str, Any]] = {}
 
     def line(self, delivery: Delivery) -> str | None:
-        """The line; None if nothing changed but the time and the revision."""
+        """The line; None if nothing changed but the time and the revision. A new epoch is news: the store was
+        restored."""
         where = (delivery.exchange, delivery.routing_key)
         try:
             body = json.loads(delivery.body, parse_float=Decimal)
@@ -97,11 +98,13 @@ class PlainLines:
         if not isinstance(body, dict):
             body = {"body": body}
         moment, revision = body.pop("asOf", None), body.pop("revision", None)
+        epoch = body.pop("epoch", "")
         text = _flat(body)
-        if self._last.get(where) == text:
+        if self._last.get(where) == (text, epoch):
             return None
-        self._last[where] = text
-        return f"{' '.join(where)} {text} revision={revision} asOf={moment}"
+        self._last[where] = (text, epoch)
+        store = f" epoch={_word(str(epoch))}" if epoch else ""
+        return f"{' '.join(where)} {text} revision={revision} asOf={moment}{store}"
 
 
 async def _print_lines(consumer: Consumer, lines: JsonLines | PlainLines) -> None:

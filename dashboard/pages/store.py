@@ -73,7 +73,8 @@ class DetailsPane:
         if not self._store or day is None:
             self._show((day,), lambda: _nothing(self._store, self._pages.frame))
             return
-        reading = self._pages.store_days.look(day, self._store, events_of(moment, self._store))
+        known = (moment.snapshot.epoch, events_of(moment, self._store))
+        reading = self._pages.store_days.look(day, self._store, known)
         latest, error = reading.latest, reading.error
         self._show((latest, error), lambda: details(latest, error, moment, self._pages.frame))
 

@@ -134,6 +134,17 @@ async def test_a_new_day_moves_all_of_them(store: Any) -> None:
     assert yesterday.count == 2
 
 
+async def test_days_are_read_again_after_a_restore(store: Any) -> None:
+    """A new epoch means another store, or an earlier state of it: all days are read anew, however lately that was."""
+    feed = feed_of(("count", "receipts", body(sum=3.5, count=2, epoch="a", as_of=100.0)))
+    history = History(store, ReceiptStream(ZoneInfo("UTC")), feed)
+    async with keeping(history):
+        await eventually(lambda: len(history.latest.days) == 3)
+        await keep_day(store, BEFORE, {"09:00": (1.0, 1)})
+        feed.take("count", "receipts", body(sum=3.5, count=2, epoch="b", as_of=101.0))
+        await eventually(lambda: BEFORE in history.latest.days and "09:00" in history.latest.days[BEFORE].minutes)
+
+
 async def test_what_is_no_date_is_compared_with_nothing(store: Any) -> None:
     """An odd day in a message ends nothing."""
     feed = feed_of(count(1, 1, day="someday"))

@@ -50,6 +50,15 @@ def test_plain_lines_say_each_thing_once() -> None:
     assert lines.line(said("count", "receipts", COUNT.replace(b"34.50", b"34.51"))) is not None
 
 
+def test_a_restored_store_is_news() -> None:
+    """A new epoch is printed, although the figures are the same; an engine that names none prints none."""
+    lines = PlainLines()
+    first, second = (COUNT.replace(b"}", b', "epoch": "%b"}' % epoch) for epoch in (b"aa", b"bb"))
+    assert (lines.line(said("count", "receipts", first)) or "").endswith("revision=1 asOf=1.5 epoch=aa")
+    assert lines.line(said("count", "receipts", first)) is None
+    assert (lines.line(said("count", "receipts", second)) or "").endswith("epoch=bb")
+
+
 def test_names_are_one_word_each_and_no_command_to_a_terminal() -> None:
     """Names with spaces are quoted, and control characters written out."""
     body = json.dumps({"categories": {"Sandwich Froid": 1, "\x1b[2J": 2, "Pâte": None}}).encode()

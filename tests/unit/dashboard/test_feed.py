@@ -18,6 +18,8 @@ from streams import ReceiptStream
 from tests.support import eventually
 from tests.unit.dashboard.said import Clock, body, count, feed_of, minutes
 
+ROW = {"08:00": {"sum": 9.0, "count": 9}}
+
 
 def test_the_engines_own_messages_are_understood() -> None:
     """What `engine.messages` builds, of an empty day and of one with minutes, fills every part of the snapshot."""
@@ -104,6 +106,52 @@ def test_totals_that_began_anew_are_believed() -> None:
     assert feed.latest.count.count == 1
     assert feed.latest.minutes is not None
     assert list(feed.latest.minutes.received) == ["08:05"]
+
+
+def test_a_restored_store_replaces_all_that_is_known() -> None:
+    """A newer message of another epoch counts although its day and revision are lower, and nothing older stays."""
+    before: dict[str, Any] = {"epoch": "a", "as_of": 100.0}
+    after: dict[str, Any] = {"epoch": "b", "as_of": 101.0}
+    feed = feed_of(
+        ("count", "receipts", body(50, sum=9.0, count=9, **before)),
+        ("metrics", "receipts.minutes", body(50, received=ROW, own={}, complete=True, **before)),
+        ("categories", "receipts", body(50, categories={"Pain": 9.0}, **before)),
+        ("count", "receipts", body(3, sum=1.0, count=1, day="2026-11-20", **after)),
+    )
+    assert feed.latest.count is not None
+    assert (feed.latest.count.count, feed.latest.count.day) == (1, "2026-11-20")
+    assert (feed.latest.minutes, feed.latest.categories, feed.latest.epoch) == (None, None, "b")
+    feed.take("metrics", "receipts.minutes", body(3, received=ROW, own={}, complete=True, **after))
+    assert feed.latest.minutes is not None
+    feed.take("count", "receipts", body(4, sum=2.0, count=2, epoch="b", as_of=102.0, day="2026-11-20"))
+    assert feed.latest.count.count == 2
+    assert feed.latest.minutes is not None
+    assert feed.latest.accepted == 6
+
+
+def test_late_messages_of_the_store_before_its_restore_are_passed_over() -> None:
+    """What was under way when the store was restored changes nothing, whatever its revision."""
+    feed = feed_of(
+        ("count", "receipts", body(50, sum=9.0, count=9, epoch="a", as_of=100.0)),
+        ("count", "receipts", body(3, sum=1.0, count=1, epoch="b", as_of=102.0)),
+        ("categories", "receipts", body(51, categories={}, epoch="a", as_of=101.0)),
+    )
+    assert feed.latest.count is not None
+    assert (feed.latest.count.count, feed.latest.categories, feed.latest.ignored) == (1, None, 1)
+
+
+def test_an_engine_that_names_no_epoch_is_ordered_by_revision() -> None:
+    """Around an upgrade messages come with and without an epoch: neither replaces what the other said."""
+    feed = feed_of(
+        ("count", "receipts", body(5, sum=1.0, count=5)),
+        ("categories", "receipts", body(5, categories={"Pain": 1.0})),
+        ("count", "receipts", body(6, sum=1.0, count=6, epoch="a")),
+        ("count", "receipts", body(4, sum=1.0, count=4)),
+        ("count", "receipts", body(7, sum=1.0, count=7, epoch="")),
+    )
+    assert feed.latest.count is not None
+    assert feed.latest.categories is not None
+    assert (feed.latest.count.count, feed.latest.ignored, feed.latest.epoch) == (7, 1, "a")
 
 
 def test_silence_is_that_of_the_part_that_is_silent_longest() -> None:

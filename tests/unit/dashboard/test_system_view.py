@@ -93,6 +93,13 @@ def test_silence_is_trouble() -> None:
     assert system_view(moment_of(feed_of())).live.state == "unknown"
 
 
+def test_totals_that_catch_up_are_not_called_live() -> None:
+    """While the ledger is read to its end there is no calm: the page says what to look at."""
+    view = system_view(moment_of(feed_of(("count", "receipts", body(sum=0, count=0, complete=False)))))
+    assert (view.live.value, view.live.state) == ("catching up", "look")
+    assert view.live in troubles(view.figures)
+
+
 def test_the_last_hour_of_arrivals() -> None:
     """Sixty minutes that are over, gaps included, so that they change once a minute; the running one as a number."""
     said = ("count", "receipts", body(1, sum=1.0, count=9, as_of=NOON))

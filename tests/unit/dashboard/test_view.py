@@ -65,6 +65,16 @@ def test_silence_is_said_with_its_beginning() -> None:
     assert "(10 min)" in getattr(common(moment_of(feed, 600.0)).notice, "text", "")
 
 
+def test_totals_that_catch_up_say_so() -> None:
+    """Figures of a part of the ledger are said to be too low; with the whole of it the notice goes."""
+    feed = feed_of(("count", "receipts", body(sum=0, count=0, complete=False)))
+    notice = common(moment_of(feed)).notice
+    assert notice is not None
+    assert notice.text.startswith("Catching up: ")
+    feed.take("count", "receipts", body(2, sum=1.0, count=1))
+    assert common(moment_of(feed)).notice is None
+
+
 def test_parts_of_another_day_are_not_mixed_in() -> None:
     """Just after midnight, what is still of yesterday is left out."""
     feed = feed_of(
