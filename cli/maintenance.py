@@ -1,8 +1,8 @@
 """Store and broker for commands that a person runs to put something right: opened at once or not at all."""
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import broker as brokers
@@ -18,6 +18,10 @@ from streams.errors import ConfigurationError
 #: RabbitMQ's figures of quorum queues are up to 5 s old.
 RABBITMQ_LAG_S = 6.0
 _IN_USE = re.compile(r"in use by process (\d+)")
+
+
+class BrokerInUseError(BrokerError):
+    """The embedded broker belongs to a `tillstream up` that runs."""
 
 
 def topology_of(settings: Settings) -> Topology:
@@ -48,13 +52,20 @@ def has_broker(settings: Settings) -> bool:
     return not is_embedded(settings) or Path(settings.broker.removeprefix("sqlite:")).expanduser().exists()
 
 
+@contextmanager
+def way_out_named() -> Iterator[None]:
+    """Add to the error about a store that is not there which settings name another one."""
+    try:
+        yield
+    except StoreMissingError as exc:
+        raise StoreMissingError(f"{exc}: name the right one with TILLSTREAM_STORE, --store or --data") from exc
+
+
 @asynccontextmanager
 async def opened_store(settings: Settings) -> AsyncIterator[Store]:
     """The store, closed at the end; never made. Raises StoreError, and StoreMissingError where there is none."""
-    try:
+    with way_out_named():
         store = await stores.connect(settings.store, create=False)
-    except StoreMissingError as exc:
-        raise StoreMissingError(f"{exc}: name the right one with TILLSTREAM_STORE, --store or --data") from exc
     try:
         yield store
     finally:
@@ -70,7 +81,7 @@ async def opened_broker(settings: Settings, command: str) -> AsyncIterator[Broke
         )
     except BrokerError as exc:
         if is_embedded(settings) and (found := _IN_USE.search(str(exc))):
-            raise BrokerError(
+            raise BrokerInUseError(
                 f"the embedded broker serves one process, and that is {found[1]} now: stop `tillstream up` for as long "
                 f"as `tillstream {command}` takes, and start it again afterwards; nothing is lost"
             ) from exc

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 import store as stores
 from cli.listening import listening
-from cli.maintenance import make_data_folder
+from cli.maintenance import is_embedded, way_out_named
 from cli.options import DASHBOARD, takes_settings
 from cli.pages import dashboard_config
 from cli.roles import START_PATIENCE_S, stream_of
@@ -78,8 +78,10 @@ async def _dashboard(settings: Settings, config: DashboardConfig) -> None:
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[Store]:
     """The store, closed at the end. One that does not answer keeps no page from being live: it is asked later."""
-    make_data_folder(settings)
-    store = await stores.connect(settings.store, [stream_of(settings)])
+    # Beside the embedded broker, the `tillstream up` that has it has made the file of the store, too.
+    made = is_embedded(settings) and settings.store.startswith("sqlite:")
+    with way_out_named():
+        store = await stores.connect(settings.store, [stream_of(settings)], create=not made)
     try:
         yield store
     finally:

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from broker.errors import BrokerError
-from cli.maintenance import has_broker, opened_broker, opened_store, topology_of
+from cli.maintenance import BrokerInUseError, has_broker, opened_broker, opened_store, topology_of
 from cli.options import takes_settings
 from cli.rejected_choice import Chosen, chosen_by, some_needed
 from cli.rejected_text import line, page, plain
@@ -91,6 +91,7 @@ async def _list(settings: Settings, chosen: Chosen, limit: int, *, as_json: bool
 async def _all(settings: Settings, store: Store, chosen: Chosen) -> AsyncIterator[RejectedSummary]:
     """Dead letters as far as they can be seen, then what is in the store."""
     dead: dict[str, RejectedSummary] = {}
+    in_use = False
     if chosen.dead_letters and has_broker(settings):
         try:
             async with _peeked(settings) as letters:
@@ -101,13 +102,17 @@ async def _all(settings: Settings, store: Store, chosen: Chosen) -> AsyncIterato
         except BrokerError as exc:
             if chosen.query.reason == "poison":
                 raise
-            typer.echo(f"dead letters are not listed: {exc}", err=True)
+            in_use = isinstance(exc, BrokerInUseError)
+            if not in_use:
+                typer.echo(f"dead letters are not listed: {exc}", err=True)
     for item in sorted(dead.values(), key=lambda one: (one.first_seen, one.id), reverse=True):
         if chosen.has(item):
             yield item
     async for item in items(store, stream_of(settings), chosen.query, chosen.ids):
         if item.id not in dead:
             yield item
+    if in_use:
+        typer.echo("(dead letters are not listed while `tillstream up` runs; there are rarely any)", err=True)
 
 
 @asynccontextmanager

@@ -105,7 +105,7 @@ async def test_a_port_of_the_probes_that_is_taken_is_said_at_once(speaker: Speak
         port = server.sockets[0].getsockname()[1]
         process = Process(
             ("dashboard", "--dashboard-port", "0", "--dashboard-probes-port", str(port), "--data", str(speaker.data)),
-            {},
+            {"TILLSTREAM_STORE": f"mongodb://127.0.0.1:{free_port()}/nobody"},
             speaker.data / "dashboard.log",
         )
         with pytest.raises(RuntimeError, match=f"probes: cannot listen on 127.0.0.1:{port}"):

@@ -95,6 +95,6 @@ async def test_without_rabbitmq_watch_says_so_at_once(tmp_path: Path) -> None:
     async with asyncio.timeout(30):
         out, errors = await process.communicate()
     assert (process.returncode, out) == (2, b"")
-    assert errors.startswith(b"error: connecting to amqp://127.0.0.1:")
+    assert errors.startswith(b"error: connecting to 127.0.0.1:")
     assert errors.count(b"\n") == 1
     assert b"secret" not in errors

@@ -13,6 +13,7 @@ from cli import main as cli
 from streams import ReceiptStream
 
 READING = [
+    ["dashboard", "--dashboard-port", "0", "--dashboard-probes-port", "0"],
     ["audit"],
     ["audit", "--repair"],
     ["rejected", "list"],
