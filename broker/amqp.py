@@ -29,7 +29,7 @@ from broker.errors import (
     UnroutableError,
 )
 from broker.exchanges import Needs, Queue
-from broker.protocol import Message, QueueState
+from broker.protocol import Message, QueueState, check_size
 
 _TRANSIENT, _PERSISTENT = 1, 2
 
@@ -97,6 +97,7 @@ class AmqpBroker:
 
     async def publish(self, message: Message) -> None:
         """Publish persistently, mandatory, and wait for the confirm (see the protocol)."""
+        check_size(message)
         channel = self._channel(confirmed=True)
         name = message.message_id or f"{OWN_ID}{next(self._own_ids)}"
         task = asyncio.current_task()
@@ -146,6 +147,7 @@ class AmqpBroker:
 
     async def announce(self, message: Message) -> None:
         """Publish transiently, unconfirmed (see the protocol)."""
+        check_size(message)
         channel = self._channel(confirmed=False)
         async with translated("announcing", self._publish_timeout):
             await channel.basic_publish(

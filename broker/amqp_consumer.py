@@ -1,7 +1,7 @@
 """Consuming from RabbitMQ: deliveries, and a consumer that notices when the broker has forgotten it.
 
-A consumer ends without our doing in four ways: the connection is lost, its channel is closed, the broker cancels it
-(its queue was deleted), or the broker simply has it no more. Each time it starts again on a new channel.
+A consumer ends without our doing in four ways: the connection is lost or given up, its channel is closed, the broker
+cancels it (its queue was deleted), or the broker simply has it no more. Each time it starts again on a new channel.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from aiormq.abc import AbstractChannel, DeliveredMessage
@@ -22,7 +23,7 @@ from broker.errors import BrokerError, BrokerUnavailableError, ConsumerRefusedEr
 
 log = structlog.get_logger()
 
-#: How often a quiet consumer asks the broker whether its queue still has consumers.
+#: How often a consumer asks the broker whether its queue still serves it.
 WATCHDOG_SECONDS = 10.0
 #: For each step of starting to consume.
 CONSUME_TIMEOUT_SECONDS = 10.0
@@ -33,12 +34,17 @@ OWN_ID = "~"
 class AmqpDelivery:
     """One delivery. Settling it is written to the connection; the broker does not confirm that."""
 
-    __slots__ = ("_channel", "_message", "_settled")
+    __slots__ = ("_channel", "_in_hand", "_message", "_settled")
 
-    def __init__(self, message: DeliveredMessage, channel: AbstractChannel, *, settled: bool) -> None:
+    def __init__(
+        self, message: DeliveredMessage, channel: AbstractChannel, in_hand: set[int], *, settled: bool
+    ) -> None:
         self._message = message
         self._channel = channel
         self._settled = settled
+        self._in_hand = in_hand
+        if not settled:
+            in_hand.add(message.delivery_tag or 0)
 
     @property
     def body(self) -> bytes:
@@ -85,6 +91,7 @@ class AmqpDelivery:
         if self._settled or tag is None or self._channel.is_closed:
             return
         self._settled = True
+        self._in_hand.discard(tag)
         # A dying connection no longer takes what we write, and says so only later: its channel is as good as gone.
         with suppress(TimeoutError, AMQPError, ChannelInvalidStateError, OSError):
             async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
@@ -132,6 +139,10 @@ class AmqpConsumer:
         self._channel: AbstractChannel | None = None
         self._tag: str | None = None
         self._queue = ""
+        #: tags of what this channel delivered and nobody settled, and how much it delivered
+        self._in_hand: set[int] = set()
+        self._received = 0
+        self._given_up: asyncio.Future[str] | None = None
         self._cancelled_by_broker = asyncio.Event()
         self._ended = False
         self._fault: BaseException | None = None
@@ -198,6 +209,7 @@ class AmqpConsumer:
     async def _consume(self) -> None:
         """Open a channel and consume on it."""
         connection = await self._link.ready(CONSUME_TIMEOUT_SECONDS)
+        self._given_up = self._link.given_up
         async with translated(f"consuming {self._source.label}", CONSUME_TIMEOUT_SECONDS):
             channel = await connection.channel(publisher_confirms=False)
             try:
@@ -209,9 +221,11 @@ class AmqpConsumer:
     async def _consume_on(self, channel: AbstractChannel) -> None:
         source = self._source
         cancelled = asyncio.Event()
+        in_hand: set[int] = set()
 
         async def deliver(message: DeliveredMessage) -> None:
-            delivery = AmqpDelivery(message, channel, settled=source.no_ack)
+            self._received += 1
+            delivery = AmqpDelivery(message, channel, in_hand, settled=source.no_ack)
             if delivery.routing_key == source.knock:
                 await delivery.ack()
             elif self._ended:
@@ -228,7 +242,7 @@ class AmqpConsumer:
             await channel.basic_qos(prefetch_count=source.prefetch)
         channel.on_consumer_cancel_callbacks.add(on_cancel)
         self._cancelled_by_broker = cancelled
-        self._channel = channel  # before the first delivery can come
+        self._channel, self._in_hand = channel, in_hand  # before the first delivery can come
         started = await channel.basic_consume(self._queue, deliver, no_ack=source.no_ack, exclusive=source.exclusive)
         self._tag = started.consumer_tag
 
@@ -261,33 +275,38 @@ class AmqpConsumer:
 
     async def _lost(self) -> str:
         """Return when this consumer is no more, saying why."""
-        channel = self._channel
-        if channel is None:
+        channel, given_up = self._channel, self._given_up
+        if channel is None or given_up is None:
             return "no channel"
-        closing = channel.closing
         cancelled = asyncio.create_task(self._cancelled_by_broker.wait())
+        ends: set[asyncio.Future[Any]] = {channel.closing, given_up, cancelled}
         strikes = 0
         try:
             while True:
-                done, _ = await asyncio.wait(
-                    {closing, cancelled}, timeout=WATCHDOG_SECONDS, return_when=asyncio.FIRST_COMPLETED
-                )
+                before = self._received
+                done, _ = await asyncio.wait(ends, timeout=WATCHDOG_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if cancelled in done:
                     return "the broker cancelled it"
                 if done:
                     return "its channel was closed"
-                strikes = 0 if await self._known() else strikes + 1
+                strikes = 0 if await self._served(before) else strikes + 1
                 if strikes > 1:  # twice, since a figure may be late
                     return "the broker does not know it"
         finally:
             cancelled.cancel()
 
-    async def _known(self) -> bool:
-        """Whether the broker says that the queue has a consumer; without a clear answer, yes."""
+    async def _served(self, before: int) -> bool:
+        """Whether the broker serves this consumer, as far as can be told; without a clear answer, yes.
+
+        AMQP cannot be asked about one consumer. A queue without any serves nobody. A queue where messages wait while
+        this one has room for them, and has received none since it had received `before`, has forgotten it.
+        """
         try:
             answer = await self._link.ask(
                 "asking for consumers", lambda channel: channel.queue_declare(self._queue, passive=True)
             )
         except BrokerError as exc:
             return "NOT_FOUND" not in str(exc)
-        return bool(answer.consumer_count)
+        room = self._source.no_ack or len(self._in_hand) < self._source.prefetch
+        passed_over = bool(answer.message_count) and room and self._received == before
+        return bool(answer.consumer_count) and not passed_over

@@ -148,7 +148,8 @@ class Link:
         self._asking_lock = asyncio.Lock()
         self._leaving: set[asyncio.Task[Any]] = set()
         self._turn = first_address(len(endpoint.urls))
-        self._given_up: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        #: why this connection was given up, once it was
+        self.given_up: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._since = 0.0
         self.connection: AbstractConnection | None = None
         self.channels: Sequence[Channel] = ()
@@ -215,8 +216,8 @@ class Link:
         connection, now = self.connection, asyncio.get_running_loop().time()
         if connection is None or stalled(connection) or now - self._since < YOUNG_SECONDS:
             return
-        if not self._given_up.done():
-            self._given_up.set_result(why)
+        if not self.given_up.done():
+            self.given_up.set_result(why)
 
     def leave(self, channel: "AbstractChannel | aio_pika.abc.AbstractConnection") -> "asyncio.Task[Any]":
         """Begin to close a channel or connection; whoever wants to can wait for the task, and must not cancel it.
@@ -302,16 +303,16 @@ class Link:
         async with translated(f"preparing {node}", CONNECT_TIMEOUT_SECONDS):
             self.channels = await self._setup(connection)
         loop = asyncio.get_running_loop()
-        self._given_up, self._since = loop.create_future(), loop.time()
-        ends = [connection.closing, *(channel.closing for channel in self.channels), self._given_up]
+        self.given_up, self._since = loop.create_future(), loop.time()
+        ends = [connection.closing, *(channel.closing for channel in self.channels), self.given_up]
         self.connection = connection
         self._ready.set()
         if not self._opened.done():
             self._opened.set_result(None)
         log.debug("broker connected", link=self._purpose, broker=node)
         done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if self._given_up in done:
-            return self._given_up.result()
+        if self.given_up in done:
+            return self.given_up.result()
         causes = [end.exception() for end in done if not end.cancelled()]
         return next((reason(cause) for cause in causes if cause), "closed")
 

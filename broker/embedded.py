@@ -32,15 +32,13 @@ from broker.errors import (
     UnroutableError,
 )
 from broker.exchanges import Queue, Topology
-from broker.protocol import Delivery, Message, QueueState
+from broker.protocol import Delivery, Message, QueueState, check_size
 from broker.topics import matches
 
 #: A disk that takes longer leaves the outcome of a publish unknown.
 PUBLISH_TIMEOUT_SECONDS = 10.0
 #: Pause between tries while the disk fails.
 RETRY_SECONDS = 1.0
-#: RabbitMQ's own limit for a message.
-MESSAGE_BYTES = 128 * 1024**2
 #: AMQP's limit for names and routing keys.
 NAME_BYTES = 255
 #: Announcements on their way to disk; beyond it (a disk that hangs) queues miss some, as they may.
@@ -348,7 +346,6 @@ def _record(message: Message) -> Record:
     for name in (message.routing_key, message.message_id or ""):
         if len(name.encode(errors="replace")) > NAME_BYTES:
             raise BrokerError(f"{name[:32]!r}… is longer than {NAME_BYTES} bytes")
-    if len(message.body) > MESSAGE_BYTES:
-        raise BrokerError(f"a message of {len(message.body)} bytes is larger than {MESSAGE_BYTES}")
+    check_size(message)
     headers = msgspec.json.encode(message.headers).decode() if message.headers else "{}"
     return Record(message.exchange, message.routing_key, message.message_id, headers, bytes(message.body))

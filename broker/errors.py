@@ -27,6 +27,10 @@ class OverloadedError(BrokerError):
     """More is waiting for the broker here than we want to hold; nothing was sent. Trying again later is safe."""
 
 
+class MessageTooLargeError(BrokerError):
+    """The message is larger than brokers take; nothing was sent, and sending it again does not help."""
+
+
 class UnroutableError(BrokerError):
     """No queue is bound for this exchange and routing key; the message was not taken."""
 

@@ -8,7 +8,12 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from broker.errors import MessageTooLargeError
 from broker.exchanges import Queue
+
+#: The largest body, bytes: RabbitMQ's own limit since 4.0 (`max_message_size`), which closes the channel beyond it, and
+#: with that loses whatever else is on its way there.
+MESSAGE_MAX_BYTES = 16 * 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +47,14 @@ class QueueState:
 
     ready: int
     consumers: int
+
+
+def check_size(message: Message) -> None:
+    """Raises MessageTooLargeError for a body beyond MESSAGE_MAX_BYTES."""
+    if len(message.body) > MESSAGE_MAX_BYTES:
+        raise MessageTooLargeError(
+            f"a message of {len(message.body)} bytes on {message.exchange}: brokers take {MESSAGE_MAX_BYTES} at most"
+        )
 
 
 class Delivery(Protocol):
@@ -103,6 +116,7 @@ class Broker(Protocol):
 
         Raises:
             UnroutableError, BrokerFullError, BrokerBlockedError: it was not taken.
+            MessageTooLargeError: it was not sent.
             PublishUnknownError: no answer within the publish time-out; it may have been taken.
             BrokerUnavailableError: not connected; it was not taken.
         Cancelling the caller leaves the outcome unknown.
@@ -111,7 +125,7 @@ class Broker(Protocol):
     async def announce(self, message: Message) -> None:
         """Publish transiently, unconfirmed, not mandatory: for what the ledger or the next second replaces.
 
-        Raises BrokerUnavailableError when not connected.
+        Raises BrokerUnavailableError when not connected, MessageTooLargeError.
         """
 
     async def consume(self, queue: Queue, *, prefetch: int, exclusive: bool = False) -> Consumer:

@@ -15,6 +15,7 @@ from broker.errors import (
     BrokerBlockedError,
     BrokerError,
     BrokerFullError,
+    MessageTooLargeError,
     OverloadedError,
     PublishUnknownError,
 )
@@ -239,6 +240,7 @@ _KINDS: tuple[tuple[type[TillstreamError], ProblemType], ...] = (
     (UnknownHostError, UNKNOWN_HOST),
     (ForeignOriginError, FOREIGN_ORIGIN),
     (OverloadedError, OVERLOADED),
+    (MessageTooLargeError, TOO_LARGE),
     (BrokerFullError, BROKER_FULL),
     (BrokerBlockedError, BROKER_BLOCKED),
     (PublishUnknownError, BROKER_UNKNOWN),

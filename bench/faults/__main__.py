@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from bench.faults.campaign import CampaignError, CampaignOptions, play
-from bench.faults.plan import USUAL_KINDS, Kind, Pace
+from bench.faults.plan import CLUSTER_KINDS, USUAL_KINDS, Kind, Pace
 from bench.faults.report import as_dict, failures, show
 from bench.faults.stage import StageOptions
 from bench.faults.traffic import TrafficOptions
@@ -27,6 +27,9 @@ def command(
     seed: Annotated[int | None, typer.Option(help="Of traffic and faults; any, and said, by default.")] = None,
     rate: Annotated[float, typer.Option(help="Receipts a second.", min=1)] = 80,
     disks: Annotated[bool, typer.Option(help="Put the servers on small disks that can be filled (as root).")] = True,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="RabbitMQ on three nodes, one of which is hit at a time.")
+    ] = False,
     only: Annotated[
         list[str] | None, typer.Option(help=f"Just these kinds: {', '.join(_KINDS)}.", metavar="KIND")
     ] = None,
@@ -37,6 +40,9 @@ def command(
     configure_logging("error")
     if unknown := set(only or ()) - _KINDS.keys():
         raise typer.BadParameter(f"there is no fault {', '.join(sorted(unknown))}")
+    if cluster and {_KINDS[name] for name in only or ()} - set(CLUSTER_KINDS):
+        raise typer.BadParameter("that fault is not one of a cluster")
+    kinds = [_KINDS[name] for name in only] if only else CLUSTER_KINDS if cluster else USUAL_KINDS
     chosen = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     began = time.monotonic()
     if logs is not None:
@@ -50,8 +56,8 @@ def command(
         seed=chosen,
         seconds=minutes * 60,
         traffic=TrafficOptions(rate=rate),
-        stage=StageOptions(disks=disks, logs=logs),
-        pace=Pace(kinds=[_KINDS[name] for name in only] if only else USUAL_KINDS),
+        stage=StageOptions(disks=disks and not cluster, cluster=cluster, logs=logs),
+        pace=Pace(kinds=kinds),
     )
     try:
         outcome = run(play(options, say))

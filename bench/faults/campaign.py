@@ -22,6 +22,7 @@ from bench.faults.traffic import Traffic, TrafficOptions
 from bench.faults.trouble import Done, Trouble
 from broker.exchanges import receipts_topology
 from store.protocol import RejectedQuery
+from tests.servers.cluster import RabbitCluster
 from tests.servers.rabbit import PrivateRabbit, Rabbit
 
 STREAM = "receipts"
@@ -102,7 +103,7 @@ async def play(
             posting = tasks.create_task(traffic.run(), name="clients")
             try:
                 await _until(lambda: traffic.acknowledged > 0, _START_SECONDS, "the first receipt")
-                if isinstance(stage.rabbit, PrivateRabbit) and rabbit is None:
+                if isinstance(stage.rabbit, PrivateRabbit | RabbitCluster) and rabbit is None:
                     await asyncio.to_thread(stage.rabbit.sync)
                 trouble = Trouble(stage, traffic)
                 await _play_lanes(stage, trouble, traffic, options, say)
@@ -139,7 +140,8 @@ async def play(
             surprises=[f"{part.name} {text}" for part in stage.parts.values() for text in part.surprises],
             complaints=dict(complaints.most_common()),
             audit=printed,
-            broker=f"RabbitMQ {(await asyncio.to_thread(stage.rabbit.api.get, '/overview'))['rabbitmq_version']}",
+            broker=f"RabbitMQ {(await asyncio.to_thread(stage.rabbit.api.get, '/overview'))['rabbitmq_version']}"
+            + (f", {len(stage.nodes)} nodes" if stage.nodes else ""),
         )
 
 

@@ -25,6 +25,10 @@ class Kind(enum.Enum):
     STORE_DISK = "store's disk full"
     BROKER_DISK = "broker's disk full"
     BROKER_DISK_END = "broker's disk full to the last byte"
+    NODE_RESTART = "broker's node restarted"
+    NODE_KILL = "broker's node killed"
+    NODE_FREEZE = "broker's node frozen"
+    NODE_PART = "broker's node parted from the others"
 
 
 #: Faults of our own processes come in one lane, those of what is around them in another: so two overlap now and then.
@@ -33,7 +37,13 @@ OUTER_KINDS = tuple(kind for kind in Kind if kind not in PROCESS_KINDS)
 #: Not drawn unless asked for: beyond its alarm for a low disk a single RabbitMQ may ruin its own log, and did (3.10.8,
 #: seed 1: `corrupt_log, gap_between_snapshot_and_first_index`), which no client of it can make good.
 BEYOND_PROMISE = (Kind.BROKER_DISK_END,)
-USUAL_KINDS = tuple(kind for kind in Kind if kind not in BEYOND_PROMISE)
+#: Of one node of three, while the others go on.
+NODE_KINDS = (Kind.NODE_RESTART, Kind.NODE_KILL, Kind.NODE_FREEZE, Kind.NODE_PART)
+USUAL_KINDS = tuple(kind for kind in Kind if kind not in BEYOND_PROMISE + NODE_KINDS)
+#: Where the broker is a cluster: what happens to its nodes comes twice as often as all else around our processes.
+CLUSTER_KINDS = (
+    *PROCESS_KINDS, *NODE_KINDS, *NODE_KINDS, Kind.STORE_KILL, Kind.STORE_FREEZE, Kind.CUT, Kind.HOLE, Kind.DEAF,
+)  # fmt: skip
 
 #: How long each lasts, seconds: one of these, a little more or less. What lasts longer than a heartbeat (10 s, noticed
 #: after 20) or a time limit (10 s for a publish, 30 s for a call of the store) is another fault than what does not.
@@ -54,6 +64,10 @@ _LASTS: dict[Kind, Sequence[float]] = {
     Kind.STORE_DISK: (3.0, 8.0),
     Kind.BROKER_DISK: (4.0, 9.0),
     Kind.BROKER_DISK_END: (4.0, 9.0),
+    Kind.NODE_RESTART: (0.5, 5.0),
+    Kind.NODE_KILL: (0.5, 6.0),
+    Kind.NODE_FREEZE: (3.0, 12.0, 25.0),
+    Kind.NODE_PART: (2.0, 6.0, 15.0),
 }
 _SLOW_DELAYS_S = (0.02, 0.2, 1.0)
 
@@ -63,7 +77,7 @@ class Fault:
     """One fault.
 
     Attributes:
-        target: name of a process, or of a link such as `worker-1 to store`; empty where the kind says it all.
+        target: name of a process, a node, or a link such as `worker-1 to store`; empty where the kind says it all.
         lasts_s: from doing it to undoing it.
         pause_s: of its lane, before it.
         delay_s: of each piece of bytes on a slow link.
@@ -78,10 +92,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cast:
-    """What can be hit: names of processes, and of links between them and the servers."""
+    """What can be hit: names of processes, of links between them and the servers, and of nodes of a cluster."""
 
     processes: Sequence[str]
     links: Sequence[str]
+    nodes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +143,8 @@ def _lane(rand: random.Random, kinds: Sequence[Kind], cast: Cast, pace: Pace) ->
             target = str(draw(kind.value, cast.processes))
         elif kind in {Kind.CUT, Kind.HOLE, Kind.DEAF, Kind.SLOW}:
             target = str(draw(kind.value, cast.links))
+        elif kind in NODE_KINDS:
+            target = str(draw(kind.value, cast.nodes))
         lasts = _LASTS[kind][0] if pace.shortest else _LASTS[kind][rand.randrange(len(_LASTS[kind]))]
         yield Fault(
             kind=kind,

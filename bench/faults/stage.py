@@ -1,19 +1,20 @@
-"""What a campaign is played on: RabbitMQ, FerretDB, our processes, and a proxy on each link between them."""
+"""What a campaign is played on: RabbitMQ (or three nodes of it), FerretDB, our processes, and proxies between them."""
 
 import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from bench.faults.disk import NoDiskError, SmallDisk
 from bench.faults.parts import Part
 from bench.faults.plan import Cast
 from bench.servers import ROOT
+from tests.servers.cluster import RabbitCluster
 from tests.servers.cut import CutProxy
 from tests.servers.ferret import FerretServer
 from tests.servers.rabbit import PrivateRabbit, Rabbit
@@ -30,6 +31,7 @@ class StageOptions:
 
     Attributes:
         disks: put the servers' data on small disks of their own, which can be filled.
+        cluster: three RabbitMQ nodes instead of one.
         work_max_bytes: limit of the work queue: small enough to be reached.
         logs: folder for the processes' logs; by default they are gone at the end.
         settings: further `TILLSTREAM_*` settings, without that prefix.
@@ -39,6 +41,7 @@ class StageOptions:
     workers: int = 3
     totals: int = 2
     disks: bool = True
+    cluster: bool = False
     work_max_bytes: int = 2 * 1024**2
     logs: Path | None = None
     settings: dict[str, str] = field(default_factory=lambda: {"CHECKPOINT_S": "2"})
@@ -53,7 +56,7 @@ class Stage:
         folder: where processes log.
         urls: of the entrypoints.
         parts: process name → process.
-        links: such as `worker-1 to store` → its proxy.
+        links: such as `worker-1 to store` → its proxies: one for each address that it leads to.
         store_disk, broker_disk: None where none can be mounted; `no_disk` says why.
     """
 
@@ -64,7 +67,7 @@ class Stage:
     folder: Path
     urls: list[str] = field(default_factory=list)
     parts: dict[str, Part] = field(default_factory=dict)
-    links: dict[str, CutProxy] = field(default_factory=dict)
+    links: dict[str, list[CutProxy]] = field(default_factory=dict)
     store_disk: SmallDisk | None = None
     broker_disk: SmallDisk | None = None
     no_disk: str = ""
@@ -72,7 +75,13 @@ class Stage:
     @property
     def cast(self) -> Cast:
         """What can be hit."""
-        return Cast(processes=sorted(self.parts), links=sorted(self.links))
+        return Cast(processes=sorted(self.parts), links=sorted(self.links), nodes=sorted(self.nodes))
+
+    @property
+    def nodes(self) -> dict[str, PrivateRabbit]:
+        """The nodes of the broker's cluster, by their names on the stage; none if it is none."""
+        nodes = self.rabbit.nodes if isinstance(self.rabbit, RabbitCluster) else []
+        return {f"node-{number}": node for number, node in enumerate(nodes, 1)}
 
     @property
     def workers(self) -> list[Part]:
@@ -110,9 +119,11 @@ async def staged(options: StageOptions, rabbit: Rabbit | None = None) -> AsyncIt
         stack.callback(ferret.close)
         starting = [asyncio.to_thread(ferret.start)]
         if rabbit is None:
-            rabbit = PrivateRabbit(broker_disk.folder if broker_disk else None)
-            stack.callback(rabbit.close)
-            starting.append(asyncio.to_thread(rabbit.start))
+            kind = RabbitCluster if options.cluster else PrivateRabbit
+            own = kind(broker_disk.folder if broker_disk else None)
+            stack.callback(own.close)
+            starting.append(asyncio.to_thread(own.start))
+            rabbit = own
         await asyncio.gather(*starting)
         stage = Stage(
             rabbit=rabbit,
@@ -154,9 +165,10 @@ async def _fill(stage: Stage, options: StageOptions, stack: AsyncExitStack) -> N
             name = f"{role}-{number}"
             urls = {}
             for variable, server, url in (("BROKER", "broker", stage.broker_url), ("STORE", "store", stage.store_url)):
-                proxy = await stack.enter_async_context(CutProxy(urlsplit(url).port or 0))
-                stage.links[f"{name} to {server}"] = proxy
-                urls[variable] = _through(url, proxy.port)
+                hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
+                proxies = [await stack.enter_async_context(CutProxy(int(host.rpartition(":")[2]))) for host in hosts]
+                stage.links[f"{name} to {server}"] = proxies
+                urls[variable] = _through(url, [proxy.port for proxy in proxies])
             arguments: tuple[str, ...] = (role,)
             if role == "entrypoint":
                 port = free_port()
@@ -176,11 +188,7 @@ async def _end(task: "asyncio.Task[None]") -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def _through(url: str, port: int) -> str:
+def _through(url: str, ports: Sequence[int]) -> str:
     parts = urlsplit(url)
-    user = (
-        f"{quote(unquote(parts.username), safe='')}:{quote(unquote(parts.password or ''), safe='')}@"
-        if parts.username
-        else ""
-    )
-    return parts._replace(netloc=f"{user}127.0.0.1:{port}").geturl()
+    credentials, at, _ = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{credentials}{at}{','.join(f'127.0.0.1:{port}' for port in ports)}").geturl()

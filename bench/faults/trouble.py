@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from bench.faults.plan import Fault, Kind
 from bench.faults.stage import Stage
 from bench.faults.traffic import Traffic
+from tests.servers.cluster import RabbitCluster
 from tests.servers.cut import Mode
 from tests.servers.rabbit import PrivateRabbit
 
@@ -104,10 +105,20 @@ class Trouble:
                 async with self._process(fault):
                     yield ""
             case Kind.CUT | Kind.HOLE | Kind.DEAF | Kind.SLOW:
-                link = self.stage.links[fault.target]
-                link.set(_MODES[fault.kind], delay_s=fault.delay_s)
+                for link in self.stage.links[fault.target]:
+                    link.set(_MODES[fault.kind], delay_s=fault.delay_s)
                 yield f"{fault.delay_s * 1000:.0f} ms" if fault.kind is Kind.SLOW else ""
-                link.heal()
+                for link in self.stage.links[fault.target]:
+                    link.heal()
+            case Kind.NODE_RESTART | Kind.NODE_KILL | Kind.NODE_FREEZE | Kind.NODE_PART:
+                cluster, node = self._cluster(), self.stage.nodes[fault.target]
+                if fault.kind is Kind.NODE_PART:
+                    await asyncio.to_thread(cluster.cut_off, node)
+                else:
+                    doing = {Kind.NODE_RESTART: node.stop, Kind.NODE_KILL: node.kill, Kind.NODE_FREEZE: node.pause}
+                    await asyncio.to_thread(doing[fault.kind])
+                yield ""
+                await asyncio.to_thread(cluster.heal)
             case Kind.BROKER_RESTART | Kind.BROKER_KILL:
                 rabbit = self._own_rabbit()
                 await asyncio.to_thread(rabbit.stop if fault.kind is Kind.BROKER_RESTART else rabbit.kill)
@@ -168,6 +179,12 @@ class Trouble:
         self.traffic.hurried = False
         for worker in self.stage.workers:
             worker.start()
+
+    def _cluster(self) -> RabbitCluster:
+        """The broker's cluster, if it is one."""
+        if not isinstance(self.stage.rabbit, RabbitCluster):
+            raise TypeError("this RabbitMQ is no cluster of ours")
+        return self.stage.rabbit
 
     def _own_rabbit(self) -> PrivateRabbit:
         """The broker's server, if it is the stage's own."""

@@ -14,6 +14,8 @@ from tests.servers.rabbit import START_TIMEOUT_SECONDS, Api, Membership, Private
 from tests.support import free_port
 
 NODES = 3
+#: Autohealing begins within a second.
+STABLE_SECONDS = 2.0
 
 
 class _AnyApi(Api):
@@ -86,17 +88,20 @@ class RabbitCluster(Rabbit):
         self._await_joined()
 
     def _await_joined(self) -> None:
-        """Wait until each node says that all run."""
-        names, deadline = {node.name for node in self.nodes}, time.monotonic() + START_TIMEOUT_SECONDS
-        waiting = list(self.nodes)
-        while waiting:
+        """Wait until each node has said for a while that all run: one that was frozen learns late that it was away."""
+        deadline, since = time.monotonic() + START_TIMEOUT_SECONDS, time.monotonic()
+        while time.monotonic() - since < STABLE_SECONDS:
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{waiting[0].name} does not see all nodes of its cluster")
-            with contextlib.suppress(OSError):  # its management does not answer yet
-                if {each["name"] for each in waiting[0].api.get("/nodes") if each["running"]} == names:
-                    waiting.pop(0)
-                    continue
+                raise RuntimeError("the nodes of the cluster do not see one another")
+            if not all(map(self._sees_all, self.nodes)):
+                since = time.monotonic()
             time.sleep(0.1)
+
+    def _sees_all(self, node: PrivateRabbit) -> bool:
+        try:
+            return sum(each["running"] for each in node.api.get("/nodes")) == NODES
+        except OSError:  # its management does not answer now
+            return False
 
     def cut_off(self, node: PrivateRabbit) -> None:
         """Part one node from the others: they lose their connections, and cannot make new ones."""
@@ -120,6 +125,11 @@ class RabbitCluster(Rabbit):
             else:
                 node.start()
         self._await_joined()
+
+    def sync(self) -> None:
+        """Have each node write its register of quorum queues to disk now; see `PrivateRabbit.sync`."""
+        for node in self.nodes:
+            node.sync()
 
     def close(self) -> None:
         """Kill all nodes and remove their folders."""

@@ -292,13 +292,13 @@ async def test_a_consumer_that_is_known_is_left_alone(shared: str, monkeypatch: 
     topology = receipts_topology()
     ours = await connect(shared, topology)
     asked: list[bool] = []
-    known = amqp_consumer.AmqpConsumer._known
+    served = amqp_consumer.AmqpConsumer._served
 
-    async def ask(consumer: amqp_consumer.AmqpConsumer) -> bool:
-        asked.append(await known(consumer))
+    async def ask(consumer: amqp_consumer.AmqpConsumer, before: int) -> bool:
+        asked.append(await served(consumer, before))
         return asked[-1]
 
-    monkeypatch.setattr(amqp_consumer.AmqpConsumer, "_known", ask)
+    monkeypatch.setattr(amqp_consumer.AmqpConsumer, "_served", ask)
     try:
         for queue in (topology.work, topology.partials):
             await ours.consume(queue, prefetch=1)
@@ -334,6 +334,55 @@ async def test_a_consumer_lost_without_a_word_is_noticed(
 
         await eventually(published)
         assert (await take(consumer)).body == b"again"
+    finally:
+        await ours.close()
+
+
+async def test_a_consumer_that_is_forgotten_beside_others_is_noticed(
+    shared: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue has a consumer, but not us, and messages wait: the watchdog consumes again."""
+    monkeypatch.setattr(amqp_consumer, "WATCHDOG_SECONDS", 0.1)
+    topology = receipts_topology()
+    ours, other = await connect(shared, topology), await connect(shared, topology)
+    try:
+        busy = await other.consume(topology.work, prefetch=1)
+        await ours.publish(receipt(b"1"))
+        await take(busy)
+        forgotten = await ours.consume(topology.work, prefetch=1)
+        assert isinstance(forgotten, amqp_consumer.AmqpConsumer)
+        channel, tag = forgotten._channel, forgotten._tag
+        assert channel is not None
+        assert tag is not None
+        channel.on_consumer_cancel_callbacks.clear()
+        await channel.basic_cancel(tag)
+        await ours.publish(receipt(b"2"))
+        assert (await take(forgotten)).body == b"2"
+    finally:
+        await ours.close()
+        await other.close()
+
+
+async def test_a_consumer_that_has_its_hands_full_is_left_alone(shared: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages wait because it settles none: that is not the broker's doing, and nothing is delivered twice."""
+    monkeypatch.setattr(amqp_consumer, "WATCHDOG_SECONDS", 0.02)
+    topology = receipts_topology()
+    ours = await connect(shared, topology)
+    asked: list[bool] = []
+    served = amqp_consumer.AmqpConsumer._served
+
+    async def ask(consumer: amqp_consumer.AmqpConsumer, before: int) -> bool:
+        asked.append(await served(consumer, before))
+        return asked[-1]
+
+    monkeypatch.setattr(amqp_consumer.AmqpConsumer, "_served", ask)
+    try:
+        for body in (b"1", b"2"):
+            await ours.publish(receipt(body))
+        await take(await ours.consume(topology.work, prefetch=1))
+        asked.clear()
+        await eventually(lambda: len(asked) > 20)
+        assert all(asked)
     finally:
         await ours.close()
 

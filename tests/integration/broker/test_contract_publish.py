@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from broker.errors import BrokerFullError, UnroutableError
+from broker.errors import BrokerFullError, MessageTooLargeError, UnroutableError
 from broker.exchanges import receipts_topology
-from broker.protocol import Broker, Message
+from broker.protocol import MESSAGE_MAX_BYTES, Broker, Message
 from tests.integration.broker.place import Place, opened, topology
 from tests.integration.broker.talk import (
     assert_silent,
@@ -213,3 +213,17 @@ async def test_a_capped_queue_does_not_count_what_is_in_hand(place: Place) -> No
         for delivery in held:
             await delivery.ack()
         assert bodies(held + await take(consumer, 2)) == [b"0", b"1", b"4", b"5"]
+
+
+async def test_a_message_that_is_too_large_is_refused_before_it_is_sent(place: Place) -> None:
+    """Published or announced, one byte beyond the limit is an error; what is under way beside it is not disturbed."""
+    async with opened(place) as broker:
+        consumer = await broker.consume(ALL.work, prefetch=1)
+        largest, larger = receipt(b"x" * MESSAGE_MAX_BYTES), receipt(b"x" * (MESSAGE_MAX_BYTES + 1))
+        beside = asyncio.create_task(broker.publish(largest))
+        for send in (broker.publish, broker.announce):
+            with pytest.raises(MessageTooLargeError, match="16777217 bytes on receipts"):
+                await send(larger)
+        await beside
+        assert not broker.blocked
+        assert len((await take_one(consumer)).body) == MESSAGE_MAX_BYTES
