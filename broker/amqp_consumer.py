@@ -263,6 +263,8 @@ class AmqpConsumer:
                 except BrokerError as exc:
                     failures += 1
                     delay = RECONNECT.delay(failures, random.random())
+                    if isinstance(exc.__cause__, TimeoutError):
+                        self._link.give_up("it does not let a consumer begin")
                     if not isinstance(exc, BrokerUnavailableError):
                         log.error(
                             "cannot consume, trying again",
@@ -291,6 +293,7 @@ class AmqpConsumer:
                     return "its channel was closed"
                 strikes = 0 if await self._served(before) else strikes + 1
                 if strikes > 1:  # twice, since a figure may be late
+                    self._link.give_up("it does not serve a consumer")
                     return "the broker does not know it"
         finally:
             cancelled.cancel()

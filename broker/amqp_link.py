@@ -209,12 +209,14 @@ class Link:
             raise
 
     def give_up(self, why: str) -> None:
-        """Leave this connection, which is open and of no use, for another: a frozen node answers nothing.
+        """Leave this connection, which is open and of no use, for another node, if there is one.
 
         One that is a second old is left for later, and one that an alarm holds up is not to blame.
         """
         connection, now = self.connection, asyncio.get_running_loop().time()
         if connection is None or stalled(connection) or now - self._since < YOUNG_SECONDS:
+            return
+        if len(self._endpoint.urls) == 1:
             return
         if not self.given_up.done():
             self.given_up.set_result(why)

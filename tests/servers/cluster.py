@@ -62,6 +62,7 @@ class RabbitCluster(Rabbit):
         self._cookie, password, port = secrets.token_hex(16), secrets.token_urlsafe(18), free_port()
         self._epmd_port = port
         self._epmd: subprocess.Popen[bytes] | None = None
+        self._parted: list[PrivateRabbit] = []
         self.nodes = [
             PrivateRabbit(
                 within,
@@ -99,13 +100,14 @@ class RabbitCluster(Rabbit):
 
     def _sees_all(self, node: PrivateRabbit) -> bool:
         try:
-            return sum(each["running"] for each in node.api.get("/nodes")) == NODES
+            return [each["running"] for each in node.api.get("/nodes")] == [True] * NODES
         except OSError:  # its management does not answer now
             return False
 
     def cut_off(self, node: PrivateRabbit) -> None:
         """Part one node from the others: they lose their connections, and cannot make new ones."""
         others = [f"'{other.name}'" for other in self.nodes if other is not node]
+        self._parted.append(node)
         node.ctl(
             "eval",
             f"[begin erlang:set_cookie(N, parted), erlang:disconnect_node(N) end || N <- [{', '.join(others)}]].",
@@ -118,10 +120,11 @@ class RabbitCluster(Rabbit):
 
     def heal(self) -> None:
         """Undo all that was done to any node, and wait until all are one cluster again."""
+        while self._parted:
+            self.rejoin(self._parted.pop())
         for node in self.nodes:
             if node.running:
                 node.resume()
-                self.rejoin(node)
             else:
                 node.start()
         self._await_joined()

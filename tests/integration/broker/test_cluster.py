@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 import broker
-from broker import amqp_link
+from broker import amqp_consumer, amqp_link
 from broker.errors import BrokerError, BrokerFullError, BrokerUnavailableError, ConsumerRefusedError
 from broker.exchanges import receipts_topology
 from broker.protocol import Broker, Consumer, Delivery, Message
@@ -39,6 +39,7 @@ class Cluster:
 async def cluster(rabbit_cluster: RabbitCluster, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
     """All three nodes run before and after each test, and clients begin with the first of their addresses."""
     monkeypatch.setattr(amqp_link, "first_address", lambda _: 0)
+    monkeypatch.setattr(amqp_consumer, "WATCHDOG_SECONDS", 1.0)
     url = await asyncio.to_thread(rabbit_cluster.vhost)
     yield Cluster(rabbit_cluster, url)
     await asyncio.to_thread(rabbit_cluster.heal)
