@@ -14,13 +14,17 @@
 - `engine.queries`: totals as of a request
 - `engine.messages`: what is published every second; of that, `engine.activity` knows who did something in the last
   minute, and `engine.recent` that minute's delays
-- `engine.audit`: do the stored data add up? `engine.repair`: counting what a lost frame left behind
+- `engine.audit`: do the stored data add up? Its rooms are `engine.audit_snapshot` for what is compared,
+  `engine.audit_writers` for the numbers of entries, `engine.audit_loose` for events without an entry,
+  `engine.audit_detail` for differences one by one, `engine.fingerprints`, `engine.frame_filter`
+- `engine.repair`: counting what a lost frame left behind
 - `engine.quarantine`: what was rejected, replayed or discarded; `engine.dead_letters`: frames that nobody could count
 """
 
 from engine.activity import Activity, WorkerShare
 from engine.announcing import Announcer
-from engine.audit import AuditReport, audit
+from engine.audit import audit
+from engine.audit_report import AuditReport
 from engine.dead_letters import DeadLetter, dead_letters, discard_dead_letter, replay_dead_letter
 from engine.flush import Flushed, Flusher
 from engine.holding import STORE_HEADER, Identity, reason_to_hold

@@ -13,16 +13,26 @@ from dataclasses import dataclass, field
 
 from broker.exchanges import Topology
 from broker.protocol import Broker
+from engine.audit_report import TOLD_EVERY, Progress, quiet
+from engine.audit_writers import WriterSums
 from engine.contents import comparable
 from engine.flush import Flusher
+from engine.frame_filter import FrameFilter
 from engine.prepare import PreparedFrame
 from engine.totals import Totals
 from store.protocol import Store, StoredEvent
 from streams.base import Event, Stream
 from streams.errors import InvalidEventError, TillstreamError
 
-#: Events in memory at once, but for a frame that has more.
-_EVENTS_AT_ONCE = 20_000
+#: Events in memory at once, and their bytes, but for a frame that has more.
+_EVENTS_AT_ONCE = 10_000
+_BYTES_AT_ONCE = 16 * 1024**2
+#: Frames found in one pass.
+_FRAMES_AT_ONCE = 10_000
+_GONE = (
+    "entries are missing that the totals may hold already, so that counting their events again could count them twice; "
+    "restore a backup"
+)
 _POLL_S = 0.25
 #: Figures that keep changing are no rest.
 _PATIENCE_S = 60.0
@@ -82,76 +92,113 @@ async def _reasons(broker: Broker, topology: Topology) -> list[str]:
     return [reason for reason, number in found.items() if number]
 
 
-async def repair(store: Store, broker: Broker, stream: Stream) -> Repaired:
+async def repair(store: Store, broker: Broker, stream: Stream, *, progress: Progress = quiet) -> Repaired:
     """Count every event whose owner has no ledger entry, by the flush's own code, under a fresh writer.
 
     Each frame is counted wholly or not at all, and never twice: the ledger's unique key decides. So it may be killed,
-    and run again. For a system at rest only: see `unrest`.
+    and run again. For a system at rest only: see `unrest`. Memory is bounded: the frames that are found in one pass
+    over the store are counted, until a pass finds none.
 
     Raises:
         NotRepairableError: entries are missing from the middle of the ledger; restore a backup.
         StoreError: run it again.
     """
-    frames = await _check_ledger(store, stream)
-    owed: dict[str, int] = defaultdict(int)
-    async for event in store.scan_events(stream.name):
-        if event.frame not in frames:
-            owed[event.frame] += 1
     done = Repaired()
     counted_at = 0.0
     flusher = Flusher(store=store, broker=broker, stream=stream, clock=lambda: counted_at)
-    async for frame, events in _by_frame(store, stream, owed):
-        prepared = PreparedFrame(id=frame)
-        for stored in events:
-            read = _read(stream, stored)
-            if isinstance(read, str):
-                done.left[frame] = read
-                break
-            prepared.events.append(read)
-            prepared.encoded.append(store.encode(read, frame))
-        else:
-            # As if it had been counted when it was stored: today's delays are not made worse by it.
-            counted_at = max(stored.stored for stored in events)
-            await flusher.flush([prepared])
-            done.counted[frame] = len(events)
-    return done
+    while True:
+        counted = await _check_ledger(store, stream, progress)
+        owed = await _find_owed(store, stream, counted, done, progress)
+        if not owed:
+            return done
+        async for frame, events in _by_frame(store, stream, owed):
+            prepared = PreparedFrame(id=frame)
+            for stored in events:
+                read = _read(stream, stored)
+                if isinstance(read, str):
+                    done.left[frame] = read
+                    break
+                prepared.events.append(read)
+                prepared.encoded.append(store.encode(read, frame))
+            else:
+                # As if it had been counted when it was stored: today's delays are not made worse by it.
+                counted_at = max(stored.stored for stored in events)
+                await flusher.flush([prepared])
+                done.counted[frame] = len(events)
 
 
-async def _check_ledger(store: Store, stream: Stream) -> set[str]:
+async def _check_ledger(store: Store, stream: Stream, progress: Progress) -> FrameFilter:
     """The frames that have an entry. Raises NotRepairableError unless each writer's entries are 1..n."""
     totals = Totals(store, stream.name)
     await totals.sync()
-    frames: set[str] = set()
-    entries: dict[str, int] = defaultdict(int)
-    last: dict[str, int] = defaultdict(int, totals.offsets)
+    frames = FrameFilter()
+    sums = WriterSums(totals.offsets)
+    done = 0
     async for entry in store.scan_ledger(stream.name):
         frames.add(entry.frame)
-        entries[entry.writer] += 1
-        last[entry.writer] = max(last[entry.writer], entry.seq)
-    for writer, seq in last.items():
-        if entries[writer] != seq:
-            raise NotRepairableError(
-                f"writer {writer} got to ledger entry {seq} and has {entries[writer]}: entries are missing that the "
-                "totals may hold already, so that counting their events again could count them twice; restore a backup"
-            )
+        offset = totals.offsets.get(entry.writer)
+        if offset is not None and entry.seq > offset:
+            sums.leave_out(entry)
+        else:
+            sums.add(entry)
+        done += 1
+        if done % TOLD_EVERY == 0:
+            progress("ledger entries", done)
+    for writer, number in sums.beyond.items():
+        raise NotRepairableError(f"writer {writer} got to ledger entry {number}, and one before it is missing: {_GONE}")
+    for writer, number, count in sums.incomplete():
+        raise NotRepairableError(f"writer {writer} got to ledger entry {number} and has {count}: {_GONE}")
+    if sums.suspects():
+        raise NotRepairableError(f"the entries of a writer do not begin with 1, or have gaps: {_GONE}")
     return frames
 
 
-async def _by_frame(store: Store, stream: Stream, owed: dict[str, int]) -> AsyncIterator[tuple[str, list[StoredEvent]]]:
+@dataclass(slots=True)
+class _Owed:
+    """What of a frame without an entry is stored."""
+
+    events: int = 0
+    size: int = 0
+
+
+async def _find_owed(
+    store: Store, stream: Stream, counted: FrameFilter, done: Repaired, progress: Progress
+) -> dict[str, _Owed]:
+    """Frames that own events and have no entry; those that were dealt with are left out."""
+    owed: dict[str, _Owed] = defaultdict(_Owed)
+    seen = 0
+    async for event in store.scan_events(stream.name):
+        seen += 1
+        if seen % TOLD_EVERY == 0:
+            progress("events", seen)
+        frame = event.frame
+        if frame in counted or frame in done.left or frame in done.counted:
+            continue
+        if frame in owed or len(owed) < _FRAMES_AT_ONCE:
+            owed[frame].events += 1
+            owed[frame].size += len(event.body)
+    return owed
+
+
+async def _by_frame(
+    store: Store, stream: Stream, owed: dict[str, _Owed]
+) -> AsyncIterator[tuple[str, list[StoredEvent]]]:
     """The events of each of these frames, read in as many scans as memory asks for."""
     waiting = sorted(owed)
     while waiting:
-        size = 0
+        events = size = 0
         some: dict[str, list[StoredEvent]] = {}
-        while waiting and (not some or size + owed[waiting[-1]] <= _EVENTS_AT_ONCE):
-            frame = waiting.pop()
-            some[frame] = []
-            size += owed[frame]
+        while waiting:
+            more = owed[waiting[-1]]
+            if some and (events + more.events > _EVENTS_AT_ONCE or size + more.size > _BYTES_AT_ONCE):
+                break
+            some[waiting.pop()] = []
+            events, size = events + more.events, size + more.size
         async for event in store.scan_events(stream.name):
             if event.frame in some:
                 some[event.frame].append(event)
-        for frame, events in some.items():
-            yield frame, events
+        for frame, found in some.items():
+            yield frame, found
 
 
 def _read(stream: Stream, stored: StoredEvent) -> Event | str:

@@ -68,6 +68,8 @@ T = TypeVar("T")
 LIST_LIMIT_S = 25.0
 #: Rows read at once by scans, and tallies dropped in one transaction: other work gets its turn in between.
 _CHUNK = 500
+#: A scan reads no more rows at once when those read have so many bytes.
+_CHUNK_BYTES = 1024**2
 _APPEND = (
     "INSERT INTO ledger (frame, stream, writer, seq, tally, at, open) VALUES (?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT DO NOTHING"
@@ -193,10 +195,15 @@ class EmbeddedStore:
     async def _select(self, stream: str, rest: str, values: Sequence[Any]) -> list[tuple[int, StoredEvent]]:
         def work(connection: sqlite3.Connection) -> list[tuple[int, StoredEvent]]:
             names = self._names(connection, stream)
-            if names is None:
-                return []
-            rows = connection.execute(select(stream, names, rest), values)
-            return [(row[0], stored_event(row, names)) for row in rows]
+            found: list[tuple[int, StoredEvent]] = []
+            size = 0
+            if names is not None:
+                for row in connection.execute(select(stream, names, rest), values):
+                    found.append((row[0], stored_event(row, names)))
+                    size += len(found[-1][1].body)
+                    if size > _CHUNK_BYTES:
+                        break
+            return found
 
         return await self._reader.run(work)
 
@@ -270,13 +277,22 @@ class EmbeddedStore:
         if rows:
             await self._writer.run(work)
 
-    async def scan_ledger(self, stream: str) -> AsyncIterator[LedgerEntry]:
-        """All ledger entries, in the order of their rows."""
+    async def scan_ledger(self, stream: str, since: float = 0.0) -> AsyncIterator[LedgerEntry]:
+        """All ledger entries since a time, in the order of their rows."""
         after = 0
-        while found := await self._reader.run(partial(_ledger_page, stream, after)):
+        while found := await self._reader.run(partial(_ledger_page, stream, since, after)):
             for _, entry in found:
                 yield entry
             after = found[-1][0]
+
+    async def tallies_dropped_until(self, stream: str) -> float:
+        """When the newest entry without its tally was appended."""
+
+        def work(connection: sqlite3.Connection) -> float:
+            newest = "SELECT max(at) FROM ledger WHERE stream = ? AND tally IS NULL"
+            return float(connection.execute(newest, (stream,)).fetchone()[0] or 0.0)
+
+        return await self._reader.run(work)
 
     # Checkpoints
 
@@ -486,11 +502,18 @@ def _entry(row: Sequence[Any], *, lenient: bool = False) -> LedgerEntry:
     return LedgerEntry(frame=frame, stream=stream, writer=writer, seq=seq, tally=tally, at=at)
 
 
-def _ledger_page(stream: str, after: int, connection: sqlite3.Connection) -> list[tuple[int, LedgerEntry]]:
-    rows = connection.execute(
-        f"{_ENTRIES} WHERE stream = ? AND rowid > ? ORDER BY rowid LIMIT ?", (stream, after, _CHUNK)
-    )
-    return [(row[-1], _entry(row)) for row in rows]
+def _ledger_page(
+    stream: str, since: float, after: int, connection: sqlite3.Connection
+) -> list[tuple[int, LedgerEntry]]:
+    statement = f"{_ENTRIES} WHERE stream = ? AND rowid > ? AND at >= ? ORDER BY rowid LIMIT ?"
+    found: list[tuple[int, LedgerEntry]] = []
+    size = 0
+    for row in connection.execute(statement, (stream, after, since, _CHUNK)):
+        found.append((row[-1], _entry(row)))
+        size += len(row[4] or "")
+        if size > _CHUNK_BYTES:
+            break
+    return found
 
 
 def _drop_tallies(rows: Sequence[int], connection: sqlite3.Connection) -> None:

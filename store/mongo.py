@@ -20,7 +20,7 @@ from typing import Any
 
 import structlog
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from analytics import DayTally
@@ -339,10 +339,18 @@ class MongoStore:
                 first = {"stream": stream, "seq": 1, "writer": {"$in": chunk}}
                 await ledger.update_many(first, {"$unset": {"open": ""}})
 
-    async def scan_ledger(self, stream: str) -> AsyncIterator[LedgerEntry]:
-        """All ledger entries, in no order."""
-        async for document in self._scan(LEDGER, {"stream": stream}):
+    async def scan_ledger(self, stream: str, since: float = 0.0) -> AsyncIterator[LedgerEntry]:
+        """All ledger entries since a time, in no order."""
+        wanted = {"stream": stream, "at": {"$gte": since}} if since else {"stream": stream}
+        async for document in self._scan(LEDGER, wanted):
             yield ledger_entry(document)
+
+    async def tallies_dropped_until(self, stream: str) -> float:
+        """When the newest entry without its tally was appended."""
+        with translated(f"read the ledger of {stream}"):
+            dropped = self._collection(LEDGER).find({"stream": stream, "kept": False}, {"at": True})
+            found = await dropped.sort("at", DESCENDING).limit(1).to_list(1)
+        return float(found[0]["at"]) if found else 0.0
 
     # Checkpoints
 

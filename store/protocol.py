@@ -415,10 +415,13 @@ class Store(Protocol):
         """A page of stored events. Raises StoreTimeoutError beyond the time limit of a query."""
 
     def scan_events(self, stream: str) -> AsyncIterator[StoredEvent]:
-        """All stored events, in no order: for the audit, at rest."""
+        """All stored events, in no order: for the audit."""
 
-    def scan_ledger(self, stream: str) -> AsyncIterator[LedgerEntry]:
-        """All ledger entries, in no order: for the audit, at rest."""
+    def scan_ledger(self, stream: str, since: float = 0.0) -> AsyncIterator[LedgerEntry]:
+        """All ledger entries that were appended at `since` or later (epoch seconds), in no order: for the audit."""
+
+    async def tallies_dropped_until(self, stream: str) -> float:
+        """When the newest of the entries whose tally was dropped was appended, epoch seconds; 0 if none was."""
 
     async def ping(self) -> None:
         """Ask the store something that it has to answer. Raises StoreError if it does not."""

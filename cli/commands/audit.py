@@ -1,11 +1,14 @@
 """`tillstream audit`: do the stored data add up?"""
 
+from datetime import date
 from typing import Annotated
 
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 
+from cli.audit_progress import audit_progress
 from cli.maintenance import RABBITMQ_LAG_S, is_embedded, opened_broker, opened_store, topology_of
 from cli.options import takes_settings
 from cli.roles import stream_of
@@ -14,7 +17,7 @@ from engine import AuditReport, Repaired, unrest
 from engine import audit as audit_store
 from engine import repair as repair_store
 from runtime import masked, run
-from streams import TillstreamError
+from streams import ConfigurationError, TillstreamError
 
 
 @takes_settings("data", "broker", "store", "timezone")
@@ -24,6 +27,10 @@ def audit(
     repair: Annotated[
         bool, typer.Option("--repair", help="First count stored events of frames that were lost; only at rest.")
     ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(help="Look only at receipts of this business day and later ones: 2026-11-21.", metavar="DAY"),
+    ] = None,
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="End with 0 if nothing is stored; otherwise with 1.")
     ] = False,
@@ -35,12 +42,17 @@ def audit(
     comes in meanwhile is left out. Ends with 1 if anything differs, or if the store is empty: it is
     likely another store than the one that was meant.
 
+    --since DAY looks at the receipts of that day and later ones, at the totals of these days, and at the ledger entries
+    that may hold them: the receipts of earlier days and the numbers of the entries are not looked at.
+
     --repair writes the ledger entries of frames that own stored events, and that no queue holds any more. It needs the
     system at rest: nothing in the work queue or among the dead letters, and no worker connected.
     """
+    if since is not None:
+        _check_day(since)
     if repair:
         _print_repaired(run(_repair(settings)))
-    report = run(_audit(settings))
+    report = run(_audit(settings, since))
     if as_json:
         typer.echo(msgspec.json.encode(report).decode())
     else:
@@ -50,9 +62,20 @@ def audit(
         raise typer.Exit(1)
 
 
-async def _audit(settings: Settings) -> AuditReport:
+def _check_day(text: str) -> None:
+    """Raises ConfigurationError for what is no day."""
+    try:
+        if date.fromisoformat(text).isoformat() == text:
+            return
+    except ValueError:
+        pass
+    raise ConfigurationError(f"--since: expected a day such as 2026-11-21, not {text[:40]!r}")
+
+
+async def _audit(settings: Settings, since: str | None) -> AuditReport:
     async with opened_store(settings) as store:
-        return await audit_store(store, stream_of(settings))
+        with audit_progress() as progress:
+            return await audit_store(store, stream_of(settings), since=since, progress=progress)
 
 
 async def _repair(settings: Settings) -> Repaired:
@@ -61,7 +84,8 @@ async def _repair(settings: Settings) -> Repaired:
         stable_s = 0.0 if is_embedded(settings) else RABBITMQ_LAG_S
         if reasons := await unrest(broker, topology_of(settings), stable_s=stable_s):
             raise TillstreamError(f"not at rest, nothing was repaired: {'; '.join(reasons)}")
-        return await repair_store(store, broker, stream_of(settings))
+        with audit_progress() as progress:
+            return await repair_store(store, broker, stream_of(settings), progress=progress)
 
 
 def _print_repaired(repaired: Repaired) -> None:
@@ -86,14 +110,15 @@ def _print(report: AuditReport, settings: Settings) -> None:
         return
     dropped = f" ({report.dropped} without their tally, dropped below the checkpoint)" if report.dropped else ""
     console.print(
-        f"{report.events} events on {report.days} days, {report.entries} ledger entries{dropped} "
-        f"of {report.writers} writers"
+        f"{report.events} events on {report.days} days"
+        f"{f' since {report.since}' if report.since else ''}, {report.entries} ledger entries{dropped}"
+        f"{'' if report.since else f' of {report.writers} writers'}"
     )
     if not report.differences:
         console.print("[green]everything adds up[/green]")
         return
     for text in report.listed:
-        console.print(f"[red]differs[/red] {text}", markup=True)
+        console.print(f"[red]differs[/red] {escape(text)}", markup=True)
     if report.open:
         console.print(OPEN_HINT)
     more = report.differences - len(report.listed)

@@ -257,15 +257,29 @@ class MemoryStore:
         return await self._read(lambda tables: tables.stored.get(id))
 
     async def events(self, stream: str, query: EventQuery) -> Page[StoredEvent]:
-        raise AssertionError("no simulation asks this")
+        def read(tables: Tables) -> Page[StoredEvent]:
+            found = sorted(tables.stored.values(), key=_newest, reverse=True)
+            if query.day is not None:
+                found = [event for event in found if event.day == query.day]
+            if query.after is not None:
+                after = _newest(tables.stored[query.after])
+                found = [event for event in found if _newest(event) < after]
+            return Page(found[: query.limit], more=len(found) > query.limit)
+
+        return await self._read(read)
 
     async def scan_events(self, stream: str) -> AsyncIterator[StoredEvent]:
         for event in list(self.tables.stored.values()):
             yield event
 
-    async def scan_ledger(self, stream: str) -> AsyncIterator[LedgerEntry]:
+    async def scan_ledger(self, stream: str, since: float = 0.0) -> AsyncIterator[LedgerEntry]:
         for entry in list(self.tables.ledger.values()):
-            yield entry
+            if entry.at >= since:
+                yield entry
+
+    async def tallies_dropped_until(self, stream: str) -> float:
+        dropped = [entry.at for entry in self.tables.ledger.values() if entry.tally is None]
+        return await self._read(lambda _: max(dropped, default=0.0))
 
     async def ping(self) -> None:
         await self._read(lambda tables: None)
@@ -289,6 +303,10 @@ def _document(encoded: EncodedEvent, stored: float) -> StoredEvent:
         stored=stored,
         body=event.line,
     )
+
+
+def _newest(event: StoredEvent) -> tuple[str, float, str]:
+    return event.day, event.time, event.id
 
 
 def _as_stored(entry: LedgerEntry) -> LedgerEntry:

@@ -1,6 +1,7 @@
 """Replaying, and repairing, by the engine's own code on a real store."""
 
 import asyncio
+import importlib
 import json
 import sqlite3
 from collections.abc import AsyncIterator
@@ -193,6 +194,23 @@ async def test_repair_counts_what_no_entry_counts(store: Store, outbox: Any) -> 
     await adds_up(store, 8)
 
 
+async def test_a_repair_of_many_frames_holds_few_of_them_at_once(
+    store: Store, outbox: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their number, their events and their bytes; all of them are counted, once, and a damaged one is left."""
+    module = importlib.import_module("engine.repair")  # `engine.repair` is the function of that name
+    monkeypatch.setattr(module, "_FRAMES_AT_ONCE", 3)
+    monkeypatch.setattr(module, "_EVENTS_AT_ONCE", 2)
+    monkeypatch.setattr(module, "_BYTES_AT_ONCE", 1000)
+    frames = [await orphan(store, line(number), line(number + 1)) for number in range(1, 20, 2)]
+    await orphan(store, line(100).replace(b"26.53", b"26.54"))
+    done = await repair(store, outbox, STREAM)
+    assert done.counted.keys() >= {frame.id for frame in frames}
+    assert set(done.counted.values()) <= {1, 2}
+    assert (await repair(store, outbox, STREAM)).counted == {}
+    await adds_up(store, 21)
+
+
 async def test_two_repairs_at_once_count_once(store: Store, outbox: Any) -> None:
     """The ledger's unique key decides."""
     for number in range(1, 6):
@@ -217,7 +235,7 @@ async def test_what_is_missing_within_a_writers_entries_is_not_repaired(
         connection.close()
 
     delete(2)
-    with pytest.raises(NotRepairableError, match="got to ledger entry 3 and has 2"):
+    with pytest.raises(NotRepairableError, match="got to ledger entry 3, and one before it is missing"):
         await repair(store, outbox, STREAM)
     await store.append([entries[2]])
     await adds_up(store, 3)

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from analytics import Tally, encode_tally
-from store import LedgerEntry, Store, StoreDataError
+from store import Head, LedgerEntry, Store, StoreDataError
 from store.protocol import seal_id
 from tests.integration.store.examples import STREAM, entry, frame, ledger
 
@@ -194,3 +194,22 @@ async def test_a_scan_gives_every_entry_of_the_stream_once(store: Store) -> None
     await store.append([*entries, entry("w", 1, stream="invoices")])
     found = [one.frame async for one in store.scan_ledger(STREAM)]
     assert sorted(found) == sorted(one.frame for one in entries)
+
+
+async def test_the_ledger_is_scanned_from_a_time_on(store: Store) -> None:
+    """All of it, or what was appended then and later; each entry once, of the stream alone."""
+    entries = [entry("w", seq, at=1000.0 * seq) for seq in range(1, 6)]
+    await store.append([*entries, entry("v", 1, stream="invoices")])
+    for since, wanted in ((0.0, entries), (3000.0, entries[2:]), (9000.0, [])):
+        found = [one async for one in store.scan_ledger(STREAM, since=since)]
+        assert sorted(found, key=lambda one: one.seq) == wanted
+
+
+async def test_the_store_says_until_when_tallies_were_dropped(store: Store) -> None:
+    """By the newest entry that lost its tally; 0 while none has."""
+    await store.append([entry("w", seq, at=1000.0 * seq) for seq in range(1, 6)])
+    assert await store.tallies_dropped_until(STREAM) == 0.0
+    now = Head(stream=STREAM, version=1, offsets={"w": 3}, days={}, seconds={})
+    await store.tidy(now, named=frozenset(), tallies_before=9000.0, days_before=0)
+    assert await store.tallies_dropped_until(STREAM) == 3000.0
+    assert await store.tallies_dropped_until("invoices") == 0.0

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -367,3 +368,25 @@ async def test_a_list_that_takes_too_long_is_ended(tmp_path: Path) -> None:
         await thread.run(lambda connection: connection.execute(endless).fetchone())
     assert await thread.run(lambda connection: connection.execute("SELECT 1").fetchone()) == (1,)
     await thread.close()
+
+
+async def test_a_scan_of_large_rows_holds_few_of_them_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A megabyte and a row, however many rows there are; every row comes once."""
+    store = await stores.connect(f"sqlite:{tmp_path / 'store.db'}")
+    assert isinstance(store, EmbeddedStore)
+    await store.prepare(STREAM, KEY_NAMES)
+    for n in range(8):
+        large = store.encode(event(str(n), fields={"x": "y" * 600_000}), frame())
+        await store.insert_events(STREAM, [large], 1.0)
+    pages: list[int] = []
+    run = store._reader.run
+
+    async def counted(work: Any) -> Any:
+        found = await run(work)
+        pages.append(len(found))
+        return found
+
+    monkeypatch.setattr(store._reader, "run", counted)
+    assert [one.id async for one in store.scan_events(STREAM)] == [str(n) for n in range(8)]
+    assert pages == [2, 2, 2, 2, 0]
+    await store.close()
