@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench import dashboard, flush, grouping, memory, post, storm
+from bench import audit, dashboard, flush, grouping, memory, post, storm
 from bench.results import Comparison
 from runtime import configure_logging
 from streams import TillstreamError
@@ -18,7 +18,8 @@ from streams import TillstreamError
 
 def command(
     only: Annotated[
-        list[str] | None, typer.Option(help="Run just these: post, ndjson, flush, storm, grouping, memory, dashboard.")
+        list[str] | None,
+        typer.Option(help="Run just these: post, ndjson, flush, storm, grouping, memory, audit-memory, dashboard."),
     ] = None,
     rounds: Annotated[int, typer.Option(help="Rounds of each comparison; the ratio is their median.", min=1)] = 3,
     seconds: Annotated[float, typer.Option(help="Length of a measurement over HTTP.", min=1)] = 8.0,
@@ -26,6 +27,9 @@ def command(
     receipts: Annotated[
         int, typer.Option(help="Receipts that pass by in `memory`; it runs only if asked for.")
     ] = 1_000_000,
+    entries: Annotated[
+        int, typer.Option(help="Ledger entries in `audit-memory`; it runs only if asked for.", min=1000)
+    ] = 600_000,
     sessions: Annotated[int, typer.Option(help="Pages open in `dashboard`; it runs only if asked for.", min=1)] = 20,
     minutes: Annotated[float, typer.Option(help="Length of `dashboard`.", min=0.1)] = 1.0,
     rate: Annotated[float, typer.Option(help="Receipts a second in `dashboard`.", min=0.1)] = 200.0,
@@ -45,7 +49,7 @@ def command(
         "flush": lambda: flush.flush(rounds, frames),
     }
     chosen = only or list(comparisons)
-    unknown = set(chosen) - {*comparisons, "storm", "grouping", "memory", "dashboard"}
+    unknown = set(chosen) - {*comparisons, "storm", "grouping", "memory", "audit-memory", "dashboard"}
     if unknown:
         raise typer.BadParameter(f"there is no benchmark {', '.join(sorted(unknown))}")
     results: dict[str, Any] = {}
@@ -53,6 +57,8 @@ def command(
     for name in chosen:
         if name == "memory":
             results[name] = memory.memory(receipts)
+        elif name == "audit-memory":
+            results[name] = audit.audit_memory(entries)
         elif name == "storm":
             results[name] = storm.storm(rounds, storm_receipts)
         elif name == "grouping":
