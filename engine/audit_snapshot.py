@@ -88,7 +88,9 @@ class Snapshot:
     def has(self, entry: LedgerEntry) -> bool:
         """Whether an entry is in the totals. Writers that they do not name are finished, or began later."""
         offset = self.offsets.get(entry.writer)
-        return entry.seq <= offset if offset is not None else entry.at <= self.at
+        if offset is not None:
+            return entry.seq <= offset
+        return entry.at <= self.at + (CLOCKS_DIFFER_S if entry.is_seal else 0.0)
 
     def compares(self, entry: LedgerEntry) -> bool:
         """Whether an entry and the events of its frame are looked at."""

@@ -148,7 +148,7 @@ async def _check_ledger(store: Store, stream: Stream, progress: Progress) -> Fra
         raise NotRepairableError(f"writer {writer} got to ledger entry {number}, and one before it is missing: {_GONE}")
     for writer, number, count in sums.incomplete():
         raise NotRepairableError(f"writer {writer} got to ledger entry {number} and has {count}: {_GONE}")
-    if sums.suspects():
+    if sums.suspects() or sums.sealed != totals.folded:
         raise NotRepairableError(f"the entries of a writer do not begin with 1, or have gaps: {_GONE}")
     return frames
 

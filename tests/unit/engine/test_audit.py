@@ -11,8 +11,18 @@ import pytest
 from analytics import DayTally, Tally
 from broker.frames import Frame
 from broker.protocol import Message
-from engine import Flusher, audit, audit_detail, audit_loose, audit_report, prepare
-from store.protocol import Head, LedgerEntry
+from engine import (
+    Flusher,
+    NotRepairableError,
+    Totals,
+    audit,
+    audit_detail,
+    audit_loose,
+    audit_report,
+    prepare,
+    repair,
+)
+from store.protocol import Folded, Head, LedgerEntry
 from streams import ReceiptStream
 from tests.simulation.memory import MemoryStore
 from tests.unit.streams.sample import receipt
@@ -296,3 +306,64 @@ async def test_since_a_day_only_that_day_and_later_ones_are_looked_at() -> None:
     days = {line[:10] for line in report.listed if line.startswith("2026")}
     assert days == {"2026-11-17", "2026-11-20"}
     assert f"the ledger entry of frame {frame(3, date='2026-11-17 10:00:00').id} is not the fold" in str(report.listed)
+
+
+async def with_finished_writers() -> MemoryStore:
+    """Three writers of three entries each; two are finished, and the checkpoint holds them as a sum."""
+    store = MemoryStore()
+    for writer in range(3):
+        await count(store, *(frame(10 * writer + number) for number in range(3)), at=NOON)
+    totals = Totals(store, STREAM.name)
+    await totals.sync()
+    await totals.seal(sorted(totals.offsets)[:2], NOON + 60)
+    await totals.sync()
+    assert await totals.checkpoint()
+    assert totals.folded == Folded(2, 8)
+    await totals.close_folded()
+    return store
+
+
+async def test_finished_writers_add_up() -> None:
+    """The totals do not name them any more; their seals say how many entries each has."""
+    report = await audit(await with_finished_writers(), STREAM)
+    assert (report.listed, report.entries, report.writers, report.events) == ([], 11, 3, 18)
+
+
+@pytest.mark.parametrize("seq", [1, 2, 3, 4])
+async def test_an_entry_of_a_finished_writer_that_is_gone_is_found(seq: int) -> None:
+    """Its seal, too; and the writer is named. A repair refuses to count the events again."""
+    store = await with_finished_writers()
+    writer = next(entry.writer for entry in store.ledger.values() if entry.is_seal)
+    gone = next(entry for entry in store.ledger.values() if (entry.writer, entry.seq) == (writer, seq))
+    del store.ledger[gone.frame]
+    report = await audit(store, STREAM, patience_s=0.0)
+    if gone.is_seal:
+        wanted = f"entry 3 of writer {writer} is out of reach: one before it is missing"
+        assert any("1 writers are finished, with 4 entries; the totals hold 2" in line for line in report.listed)
+    else:
+        wanted = f"writer {writer} ended with entry 4, and has 3 entries"
+        assert f"2 events are claimed by frame {gone.frame}, which has no ledger entry" in report.listed
+    assert wanted in report.listed
+    with pytest.raises(NotRepairableError, match="restore a backup"):
+        await repair(store, Nobody(), STREAM)  # type: ignore[arg-type]  # as much of a broker as is needed
+
+
+async def test_writers_that_finish_during_an_audit_are_no_difference() -> None:
+    """Nor are those that the checkpoint folds meanwhile."""
+    store = await counted()
+    totals = Totals(store, STREAM.name)
+
+    async def finish() -> None:
+        for number in range(20, 60):
+            await count(store, frame(number))
+            await totals.sync()
+            await totals.seal(list(totals.offsets), time.time())
+            await totals.sync()
+            await totals.checkpoint()
+            await totals.close_folded()
+
+    running = asyncio.create_task(finish())
+    while not running.done():
+        assert (await audit(store, STREAM)).listed == []
+    await running
+    assert (await audit(store, STREAM)).writers == 41
