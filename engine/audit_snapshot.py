@@ -41,7 +41,7 @@ class Snapshot:
     since: str | None
     totals: Totals
     offsets: dict[str, int] = field(default_factory=dict)
-    folded: Folded = Folded()
+    folded: Folded = field(default_factory=Folded)
     days: dict[str, int] = field(default_factory=dict)
     entries_from: float = 0.0
     tallies_from: float = 0.0
