@@ -183,7 +183,7 @@ async def test_an_answer_that_takes_nothing_leaves_nothing_unknown(server: Stand
 
     server.requests.clear()
     server.answer = broken_first
-    sender = sender_to(server)
+    sender = sender_to(server, first_patience_s=None)
     with pytest.raises(SendingError):
         await send(sender, [events(1, 2, 3)])
     assert (sender.counts.unsent, sender.counts.unknown) == (0, 3)
