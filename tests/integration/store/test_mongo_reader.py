@@ -58,6 +58,8 @@ async def test_who_only_reads_gives_reading_commands(
     item = rejected("0" * 32)
     await writer.reject([item])
     document = await writer.write_day(STREAM, DAY, DayTally(), 1)
+    month = await writer.write_month(STREAM, DAY[:7], {DAY: document}, 1)
+    await writer.identify(STREAM, "UTC")
     await writer.close()
 
     commands = Commands()
@@ -70,6 +72,8 @@ async def test_who_only_reads_gives_reading_commands(
     assert await reader.ledger_after(STREAM, {})
     assert await reader.head(STREAM) is None
     assert await reader.read_day(STREAM, document) is not None
+    assert await reader.read_month(STREAM, month) is not None
+    assert await reader.identity(STREAM) is not None
     assert await reader.rejected(STREAM, RejectedQuery(status="open"))
     assert await reader.rejected_item(STREAM, item.id)
     assert await reader.rejected_count(STREAM, "open")
