@@ -19,6 +19,7 @@ from broker.protocol import Broker
 from cli.maintenance import make_data_folder
 from cli.settings import Settings
 from engine import (
+    GIVE_BACK_AFTER_S,
     Announcer,
     Source,
     TotalsConfig,
@@ -159,7 +160,7 @@ def worker_of(
     *,
     source: Source | None = None,
     broker: Announcer | None = None,
-    give_back_after_s: float = 600.0,
+    give_back_after_s: float = GIVE_BACK_AFTER_S,
 ) -> Worker:
     """A worker, ready to run; by default one that takes its frames from the work queue, and announces on the broker."""
     settings = parts.settings

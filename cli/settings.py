@@ -231,7 +231,7 @@ class Settings:
         "seconds",
         values.integer(12, 1200),
         "60",
-        "A frame that Storm has not seen counted within goes back to the queue, at the latest.",
+        "A frame that Storm has not seen counted within is emitted again by its spout, at the latest.",
     )
     storm_nimbus: str = _row(
         "host:port", values.address, "127.0.0.1:6627", "Where `tillstream topology` finds a Storm cluster: its Nimbus."

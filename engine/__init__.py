@@ -38,9 +38,10 @@ from engine.queries import TotalsNotReadError, TotalsReader, read_day, read_tota
 from engine.recent import DelayWindow, RecentDelays
 from engine.repair import NotRepairableError, Repaired, repair, unrest
 from engine.totals import REMEMBERED_SECONDS, Merged, Totals
-from engine.worker import Source, Worker, WorkerConfig
+from engine.worker import GIVE_BACK_AFTER_S, Source, Worker, WorkerConfig
 
 __all__ = [
+    "GIVE_BACK_AFTER_S",
     "REMEMBERED_SECONDS",
     "STORE_HEADER",
     "Activity",

@@ -38,6 +38,10 @@ log = structlog.get_logger()
 Result = TypeVar("Result")
 
 
+#: A frame whose flushes have failed for so long goes back to its queue, seconds.
+GIVE_BACK_AFTER_S = 600.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerConfig:
     """How a worker works.
@@ -66,7 +70,7 @@ class WorkerConfig:
     flush_wait_s: float = 0.003
     retry: Backoff = field(default_factory=lambda: Backoff(base_s=0.1, cap_s=5.0))
     alone_after: int = 3
-    give_back_after_s: float = 600.0
+    give_back_after_s: float = GIVE_BACK_AFTER_S
     stop_within_s: float = 8.0
 
 

@@ -33,7 +33,7 @@ class TopologyConfig:
         spouts, bolts: how many processes take frames, and how many store them.
         workers: Storm's worker processes (JVMs) that they are spread over.
         pending: frames of one spout in Storm at most; also what it takes ahead from the broker.
-        message_timeout_s: a frame that is not acknowledged within goes back to the queue.
+        message_timeout_s: a frame that is not acknowledged within is emitted again by its spout.
         module: where a Supervisor's Python finds the components' classes, put together.
         command: what a Supervisor runs, with a class's name; found on its PATH.
     """

@@ -19,7 +19,7 @@ from broker.errors import BrokerError
 from broker.exchanges import Queue
 from broker.frames import frame_id
 from broker.protocol import Broker, Consumer, Delivery
-from engine import reason_to_hold
+from engine import GIVE_BACK_AFTER_S, reason_to_hold
 from runtime import Backoff, Tasks
 from topology.hosting import RETRY
 
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 #: Failures are remembered of so many frames; those that failed longest ago are forgotten.
 FAILURES_REMEMBERED = 10_000
-#: How long a frame that failed is held before it goes back to the queue, where it counts towards the delivery limit.
+#: How long a frame that failed waits in the spout before it is emitted again.
 PAUSE = Backoff(base_s=0.5, cap_s=30.0)
 #: Bodies of one spout's frames in Storm, bytes: a worker JVM holds each several times, as text, in a heap of some
 #: hundred MB. Sixteen full frames; one that is larger goes alone.
@@ -56,7 +56,9 @@ class Intake:
     Arguments:
         prefetch: unsettled frames at most, for each consumer.
         flying_bytes: no further frame is taken while those in Storm are so large together; one always is.
-        pause: how long a frame that failed is held, by how often it failed.
+        pause: how long a frame that failed waits before it is emitted again, by how often it failed.
+        hold_s: a frame that fails when it has been here for so long goes back to the queue. As long as a worker holds
+            one: each return counts towards the delivery limit of a frame.
         report_s: between two lines in the log about the lag.
     """
 
@@ -66,12 +68,14 @@ class Intake:
         prefetch: int,
         flying_bytes: int = FLYING_BYTES,
         pause: Backoff = PAUSE,
+        hold_s: float = GIVE_BACK_AFTER_S,
         report_s: float = REPORT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._prefetch = prefetch
         self._most_bytes = flying_bytes
         self._pause = pause
+        self._hold_s = hold_s
         self._report_s = report_s
         self._clock = clock
         self._incarnation = uuid.uuid4().hex
@@ -129,7 +133,7 @@ class Intake:
         self._settle(tuple_id, done=True)
 
     def fail(self, tuple_id: str) -> None:
-        """A frame failed, or took too long: after a pause it goes back to the queue."""
+        """A frame failed, or took too long: after a pause it is emitted again; after a while it goes back instead."""
         held = self._held.get(tuple_id)
         if held is None or held.pause is not None:
             return
@@ -140,9 +144,25 @@ class Intake:
         if len(self._failures) > FAILURES_REMEMBERED:
             self._failures.popitem(last=False)
         delay = self._pause.delay(failures, random.random())
-        log.warning("a frame failed and goes back", frame=name, failures=failures, delay_s=round(delay, 2))
+        over = self._clock() - held.at + delay > self._hold_s
+        what = "a frame failed and goes back" if over else "a frame failed and is emitted again"
+        log.warning(what, frame=name, failures=failures, delay_s=round(delay, 2))
         loop = asyncio.get_running_loop()
-        held.pause = loop.call_later(delay, lambda: self._settle(tuple_id, done=False))
+        if over:
+            held.pause = loop.call_later(delay, lambda: self._settle(tuple_id, done=False))
+        else:
+            held.pause = loop.call_later(delay, self._emit_again, tuple_id)
+
+    def _emit_again(self, tuple_id: str) -> None:
+        """Have a frame emitted under a new id: what is still said of the old one is ignored."""
+        held = self._held.pop(tuple_id)
+        held.pause = None
+        fresh = self._new_id()
+        self._held[fresh] = held
+        self._ready.append((fresh, held.delivery))
+
+    def _new_id(self) -> str:
+        return f"{self._incarnation}-{next(self._numbers)}"
 
     async def run(self, broker: Broker, queue: Queue, stop: asyncio.Event) -> None:
         """Take frames while active, until `stop` is set; then give back all that is not settled.
@@ -203,7 +223,7 @@ class Intake:
 
     async def _read(self, consumer: Consumer) -> None:
         async for delivery in consumer:
-            tuple_id = f"{self._incarnation}-{next(self._numbers)}"
+            tuple_id = self._new_id()
             self._held[tuple_id] = _Held(delivery, consumer, self._clock())
             newer = reason_to_hold(delivery.headers)
             if newer is not None:

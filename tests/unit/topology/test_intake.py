@@ -9,6 +9,7 @@ import pytest
 from broker.errors import BrokerUnavailableError, ConsumerRefusedError
 from broker.exchanges import Queue
 from broker.protocol import QueueState
+from engine import GIVE_BACK_AFTER_S
 from runtime import Backoff
 from tests.support import eventually
 from topology import intake
@@ -132,8 +133,34 @@ async def test_a_frame_is_settled_once_and_only_by_its_own_id(office: Office) ->
         made.fail(second)
         made.ack(second)  # too late: it was failed
         made.ack("another process's")
+        (again,) = await taken(made, 1)
+        made.ack(second)
+        assert letters[1].settled == ""
+        made.ack(again)
         await eventually(lambda: all(letter.settled for letter in letters))
-    assert [letter.settled for letter in letters] == ["ack ", "nack "]
+    assert [letter.settled for letter in letters] == ["ack ", "ack "]
+
+
+async def test_a_frame_that_fails_is_held_as_long_as_a_worker_would_hold_it(office: Office) -> None:
+    """Through ten minutes of failures it is emitted again and again, and only then goes back to its queue, once."""
+    now = 0.0
+    made = Intake(prefetch=1, pause=Backoff(base_s=0.001, cap_s=0.001), clock=lambda: now)
+    made.activate()
+    async with running(made, office):
+        line = await first_line(office)
+        letter = Letter(b"1", "a")
+        line.letters.put_nowait(letter)
+        ids = []
+        for _ in range(60):  # ten seconds each: after so long a bolt gives up
+            (tuple_id,) = await taken(made, 1)
+            ids.append(tuple_id)
+            now += 10
+            assert letter.settled == ""
+            made.fail(tuple_id)
+        await eventually(lambda: letter.settled)
+    assert letter.settled == "nack "
+    assert len(set(ids)) == 60
+    assert now == GIVE_BACK_AFTER_S
 
 
 async def test_pauses_grow_with_the_failures_of_a_frame(office: Office) -> None:
