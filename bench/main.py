@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench import audit, dashboard, flush, grouping, memory, post, storm
+from bench import audit, dashboard, flush, grouping, memory, post, storm, worker_memory
 from bench.results import Comparison
 from runtime import configure_logging
 from streams import TillstreamError
@@ -19,7 +19,9 @@ from streams import TillstreamError
 def command(
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Run just these: post, ndjson, flush, storm, grouping, memory, audit-memory, dashboard."),
+        typer.Option(
+            help="Run just these: post, ndjson, flush, storm, grouping, memory, worker-memory, audit-memory, dashboard."
+        ),
     ] = None,
     rounds: Annotated[int, typer.Option(help="Rounds of each comparison; the ratio is their median.", min=1)] = 3,
     seconds: Annotated[float, typer.Option(help="Length of a measurement over HTTP.", min=1)] = 8.0,
@@ -49,7 +51,8 @@ def command(
         "flush": lambda: flush.flush(rounds, frames),
     }
     chosen = only or list(comparisons)
-    unknown = set(chosen) - {*comparisons, "storm", "grouping", "memory", "audit-memory", "dashboard"}
+    special = {"storm", "grouping", "memory", "worker-memory", "audit-memory", "dashboard"}
+    unknown = set(chosen) - {*comparisons, *special}
     if unknown:
         raise typer.BadParameter(f"there is no benchmark {', '.join(sorted(unknown))}")
     results: dict[str, Any] = {}
@@ -59,6 +62,8 @@ def command(
             results[name] = memory.memory(receipts)
         elif name == "audit-memory":
             results[name] = audit.audit_memory(entries)
+        elif name == "worker-memory":
+            results[name] = worker_memory.worker_memory()
         elif name == "storm":
             results[name] = storm.storm(rounds, storm_receipts)
         elif name == "grouping":
@@ -81,6 +86,8 @@ def command(
     print(json.dumps(results, indent=2))
     if to is not None:
         to.write_text(json.dumps(results, indent=2) + "\n")
+    if results.get("worker-memory", {}).get("exceeded"):
+        sys.exit("error: the worker took more memory than its setting says")
     if late := results.get("dashboard", {}).get("late"):
         sys.exit(f"error: not updated for more than {dashboard.GAP_LIMIT_SECONDS:g} s: {', '.join(late)}")
 

@@ -21,6 +21,7 @@ from cli.settings import Settings
 from engine import (
     GIVE_BACK_AFTER_S,
     Announcer,
+    HeldBytes,
     Source,
     TotalsConfig,
     TotalsKeeper,
@@ -167,6 +168,7 @@ def worker_of(
     return Worker(
         WorkerConfig(
             prefetch=settings.prefetch,
+            held=HeldBytes.within(settings.worker_memory),
             flush_events=settings.flush_events,
             flush_wait_s=settings.flush_wait_ms / 1000,
             give_back_after_s=give_back_after_s,

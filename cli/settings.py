@@ -182,6 +182,12 @@ class Settings:
     dashboard_probes_port: int = _row(
         "port", _PORT, "3003", "Port of the probes of `tillstream dashboard`; 0 takes any."
     )
+    worker_memory: int = _row(
+        "size",
+        values.size(512 << 20, 1 << 40),
+        "768 MiB",
+        "Memory that a worker's process may take; the bytes that it holds at once follow from it.",
+    )
     prefetch: int = _row("number", values.integer(1, 10_000), "64", "Frames that a worker holds unacknowledged.")
     flush_events: int = _row("number", values.integer(1, 100_000), "2000", "Events at which a worker stops gathering.")
     flush_wait_ms: float = _row(

@@ -1,7 +1,8 @@
 """The engine room: what both engines, the entrypoint's queries and the audit share. It knows broker and store.
 
-- `engine.worker`: takes frames as they are delivered, flushes them, acknowledges them; scale it. `engine.doubtful`: the
-  frames whose flush failed; `engine.holding`: the frames that are not for this process
+- `engine.worker`: takes frames as they are delivered, flushes them, acknowledges them; scale it
+- `engine.doubtful`: frames whose flush failed; `engine.holding`: frames that are not for this process;
+  `engine.memory`: how much a worker holds
 - `engine.keeper`: merges the totals and has `engine.publisher` publish them; one is active
 - `engine.queue_watch`: how the broker's queues are doing
 - `engine.metrics`: what both tell Prometheus
@@ -29,6 +30,7 @@ from engine.dead_letters import DeadLetter, dead_letters, discard_dead_letter, r
 from engine.flush import Flushed, Flusher
 from engine.holding import STORE_HEADER, Identity, reason_to_hold
 from engine.keeper import TotalsConfig, TotalsKeeper
+from engine.memory import LEAST_WORKER_MEMORY, WORKER_MEMORY, HeldBytes
 from engine.messages import EngineState, View, messages
 from engine.metrics import TotalsMetrics, WorkerMetrics
 from engine.partials import Partial, PartialError, partial_message, read_partial, worker_name
@@ -42,8 +44,10 @@ from engine.worker import GIVE_BACK_AFTER_S, Source, Worker, WorkerConfig
 
 __all__ = [
     "GIVE_BACK_AFTER_S",
+    "LEAST_WORKER_MEMORY",
     "REMEMBERED_SECONDS",
     "STORE_HEADER",
+    "WORKER_MEMORY",
     "Activity",
     "Announcer",
     "AuditReport",
@@ -52,6 +56,7 @@ __all__ = [
     "EngineState",
     "Flushed",
     "Flusher",
+    "HeldBytes",
     "Identity",
     "Merged",
     "NotRepairableError",

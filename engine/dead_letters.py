@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
+from broker.byte_limit import consume_bounded
 from broker.exchanges import Queue
 from broker.frames import Frame
 from broker.protocol import Broker, Delivery, Message
@@ -20,8 +21,9 @@ from engine.quarantine import discard
 from store.protocol import Rejected, RejectedStep, Store
 from streams.base import Stream
 
-#: Dead letters in hand at once: they are frames of up to some megabytes.
+#: Dead letters in hand at once, and their bytes: they are frames of up to some megabytes.
 MAX_HELD = 200
+MAX_HELD_BYTES = 64 << 20
 #: When nothing comes for so long, that is all; a broker delivers within milliseconds what it has.
 SILENCE_S = 1.0
 #: The time of reception, which the entrypoint puts in front of each line.
@@ -52,12 +54,12 @@ class DeadLetter:
 async def dead_letters(
     broker: Broker, queue: Queue, stream: Stream, *, silence_s: float = SILENCE_S
 ) -> AsyncIterator[AsyncIterator[DeadLetter]]:
-    """The dead letters that are there, oldest first, until MAX_HELD of them are held; those are given back at the end,
-    but for the ones that were settled. Meanwhile nobody else sees them.
+    """The dead letters that are there, until MAX_HELD of them, or MAX_HELD_BYTES, are held; those are given back at the
+    end, but for the ones that were settled. Meanwhile nobody else sees them.
 
     Raises BrokerError.
     """
-    consumer = await broker.consume(queue, prefetch=MAX_HELD)
+    consumer = await consume_bounded(broker, queue, prefetch=MAX_HELD, held_bytes=MAX_HELD_BYTES)
 
     async def found() -> AsyncGenerator[DeadLetter]:
         deliveries = aiter(consumer)

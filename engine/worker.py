@@ -24,6 +24,7 @@ from engine.announcing import Announcer
 from engine.doubtful import Doubtful, DoubtfulFrames
 from engine.flush import Flushed, Flusher
 from engine.holding import reason_to_hold
+from engine.memory import WORKER_MEMORY, HeldBytes
 from engine.metrics import WorkerMetrics
 from engine.prepare import PreparedFrame, prepare
 from engine.rejecting import put_aside
@@ -48,11 +49,8 @@ class WorkerConfig:
 
     Attributes:
         prefetch: unacknowledged frames at most.
-        held_bytes: no further frame is asked for while the unacknowledged ones are so large together.
-        prepared_bytes: frames that are read and encoded, and not yet flushed, are so large together at most, as they
-            were delivered; or there is one.
+        held: what it holds at most, in bytes.
         flush_events: a flush takes no further frame once it has so many events.
-        flush_bytes: a flush takes no further frame once its frames are so large together, as they were delivered.
         flush_wait_s: how long a flush waits for more frames after the first, seconds.
         retry: delays between attempts of a failing flush.
         alone_after: when a flush has failed so often, each of its frames is flushed alone.
@@ -63,10 +61,8 @@ class WorkerConfig:
     """
 
     prefetch: int = 64
-    held_bytes: int = 64 << 20
-    prepared_bytes: int = 8 << 20
+    held: HeldBytes = field(default_factory=lambda: HeldBytes.within(WORKER_MEMORY))
     flush_events: int = 2000
-    flush_bytes: int = 4 << 20
     flush_wait_s: float = 0.003
     retry: Backoff = field(default_factory=lambda: Backoff(base_s=0.1, cap_s=5.0))
     alone_after: int = 3
@@ -152,7 +148,7 @@ class Worker:
 
         Raises only for bugs and for what makes going on pointless; failures of broker and store are waited out.
         """
-        consumer = await self._source.open(prefetch=self._config.prefetch, held_bytes=self._config.held_bytes)
+        consumer = await self._source.open(prefetch=self._config.prefetch, held_bytes=self._config.held.unsettled)
         try:
             async with Tasks(patience_s=self._config.stop_within_s) as tasks:
                 tasks.start("read frames", self._read(consumer))
@@ -186,7 +182,7 @@ class Worker:
     async def _room_for(self, size: int) -> None:
         """Wait until a frame may be prepared: what is read from it takes several times its bytes."""
         while self._waiting_bytes and (
-            self._waiting_bytes + size > self._config.prepared_bytes
+            self._waiting_bytes + size > self._config.held.prepared
             or self._waiting_events > 2 * self._config.flush_events
         ):
             self._room.clear()
@@ -223,7 +219,7 @@ class Worker:
         batch, events, size = [first], first.events, first.bytes
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._config.flush_wait_s):
-                while events < self._config.flush_events and size < self._config.flush_bytes:
+                while events < self._config.flush_events and size < self._config.held.flush:
                     work = await self._prepared.get()
                     batch.append(work)
                     events += work.events

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from broker.byte_limit import consume_bounded
 from broker.errors import BrokerError
 from broker.exchanges import Queue
 from broker.frames import frame_id
@@ -32,6 +33,8 @@ PAUSE = Backoff(base_s=0.5, cap_s=30.0)
 #: Bodies of one spout's frames in Storm, bytes: a worker JVM holds each several times, as text, in a heap of some
 #: hundred MB. Sixteen full frames; one that is larger goes alone.
 FLYING_BYTES = 16 << 20
+#: Bodies that one spout holds unsettled, bytes.
+HELD_BYTES = 64 << 20
 #: How often the spout says how far behind it is, seconds.
 REPORT_S = 30.0
 
@@ -55,6 +58,7 @@ class Intake:
 
     Arguments:
         prefetch: unsettled frames at most, for each consumer.
+        held_bytes: no further frame is asked for while the unsettled ones are so large together.
         flying_bytes: no further frame is taken while those in Storm are so large together; one always is.
         pause: how long a frame that failed waits before it is emitted again, by how often it failed.
         hold_s: a frame that fails when it has been here for so long goes back to the queue. As long as a worker holds
@@ -66,6 +70,7 @@ class Intake:
         self,
         *,
         prefetch: int,
+        held_bytes: int = HELD_BYTES,
         flying_bytes: int = FLYING_BYTES,
         pause: Backoff = PAUSE,
         hold_s: float = GIVE_BACK_AFTER_S,
@@ -73,6 +78,7 @@ class Intake:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._prefetch = prefetch
+        self._held_bytes = held_bytes
         self._most_bytes = flying_bytes
         self._pause = pause
         self._hold_s = hold_s
@@ -194,7 +200,7 @@ class Intake:
         while True:
             await self._active.wait()
             try:
-                consumer = await broker.consume(queue, prefetch=self._prefetch)
+                consumer = await consume_bounded(broker, queue, prefetch=self._prefetch, held_bytes=self._held_bytes)
                 failures = 0
             except BrokerError as exc:
                 failures += 1

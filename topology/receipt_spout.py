@@ -33,8 +33,8 @@ class ReceiptSpout(Hosted, Spout):
     """Consumes the work queue while Storm has it active.
 
     Storm's ack acknowledges the frame; after a fail, or Storm's time-out, it is emitted again after a pause, and goes
-    back to the queue when that has gone on for as long as a worker would hold it. Frames of a newer format are held, and
-    consuming stops, as the workers do it.
+    back to the queue when that has gone on for as long as a worker would hold it. Frames of a newer format are held,
+    and consuming stops, as the workers do it.
 
     `opened(stop, conf)` opens what it stands on; a subclass says how (`cli.storm`).
     """

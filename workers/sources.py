@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from broker.byte_limit import consume_bounded
 from broker.exchanges import Queue
 from broker.protocol import Broker, Consumer
 
@@ -14,5 +15,5 @@ class QueueSource:
     queue: Queue
 
     async def open(self, *, prefetch: int, held_bytes: int) -> Consumer:
-        """Consume the queue; see `broker.protocol.Broker.consume`."""
-        return await self.broker.consume(self.queue, prefetch=prefetch)
+        """Consume the queue; see `broker.byte_limit`."""
+        return await consume_bounded(self.broker, self.queue, prefetch=prefetch, held_bytes=held_bytes)

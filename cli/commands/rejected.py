@@ -25,7 +25,6 @@ from engine import (
 )
 from engine import discard as discard_item
 from engine import replay as replay_item
-from engine.dead_letters import MAX_HELD
 from engine.quarantine import REASONS, items
 from runtime import run
 from store.protocol import REJECTED_STATUSES, Rejected, RejectedSummary, Store
@@ -94,11 +93,15 @@ async def _all(settings: Settings, store: Store, chosen: Chosen) -> AsyncIterato
     in_use = False
     if chosen.dead_letters and has_broker(settings):
         try:
-            async with _peeked(settings) as letters:
+            queue = topology_of(settings).dead
+            async with (
+                opened_broker(settings, "rejected") as broker,
+                dead_letters(broker, queue, stream_of(settings)) as letters,
+            ):
                 async for letter in letters:
                     dead[letter.item.id] = letter.item.summary()
-            if len(dead) >= MAX_HELD:
-                typer.echo(f"there may be more dead letters than these {MAX_HELD}", err=True)
+                if (await broker.state(queue)).ready:
+                    typer.echo(f"there are more dead letters than these {len(dead)}", err=True)
         except BrokerError as exc:
             if chosen.query.reason == "poison":
                 raise

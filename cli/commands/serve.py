@@ -174,7 +174,14 @@ def _say_where(bound: Bound) -> None:
 
 
 @takes_settings(
-    *_SHARED, "probes_host", "worker_probes_port", "prefetch", "flush_events", "flush_wait_ms", required=_REQUIRED
+    *_SHARED,
+    "probes_host",
+    "worker_probes_port",
+    "worker_memory",
+    "prefetch",
+    "flush_events",
+    "flush_wait_ms",
+    required=_REQUIRED,
 )
 def worker(settings: Settings) -> None:
     """Run one worker: it stores receipts and counts them. Run as many as you like, anywhere."""

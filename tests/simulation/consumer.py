@@ -112,7 +112,7 @@ class SimulatedConsumer:
 
     async def close(self) -> None:
         await self.cancel()
-        self.connection.forget(self)
         if self.channel is not None:
             with contextlib.suppress(BrokerError):  # then the broker has closed it with its connection
                 await self.connection.ask(self.channel.close)
+        self.connection.forget(self)  # not before: a connection that is lost meanwhile takes the channel with it

@@ -17,7 +17,17 @@ import engine.worker
 from broker.errors import BrokerError
 from broker.exchanges import CATEGORIES, COUNT, receipts_topology
 from broker.group_commit import GroupCommit, GroupCommitLimits
-from engine import Flusher, Totals, TotalsConfig, TotalsKeeper, TotalsMetrics, Worker, WorkerConfig, WorkerMetrics
+from engine import (
+    Flusher,
+    HeldBytes,
+    Totals,
+    TotalsConfig,
+    TotalsKeeper,
+    TotalsMetrics,
+    Worker,
+    WorkerConfig,
+    WorkerMetrics,
+)
 from engine.flush import Flushed
 from streams import ReceiptStream
 from tests.simulation.broker import BrokerServer
@@ -191,6 +201,11 @@ class System:
         chance = self.world.chance
         config = WorkerConfig(
             prefetch=chance.randint(1, 8),
+            held=HeldBytes(
+                unsettled=chance.choice((1500, 6000, 64 << 20)),
+                prepared=chance.choice((1000, 1 << 20)),
+                flush=chance.choice((1000, 1 << 20)),
+            ),
             flush_events=chance.choice((1, 4, 50)),
             flush_wait_s=chance.choice((0.0, 0.003, 0.1)),
             give_back_after_s=chance.choice((0.0, 0.5, 4.0)),

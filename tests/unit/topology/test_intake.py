@@ -215,7 +215,7 @@ async def test_a_failed_frame_that_is_paused_goes_back_when_the_spout_rests(offi
 
 async def test_frames_in_storm_are_bounded_in_bytes(office: Office) -> None:
     """Beyond the bound none is taken until one was answered, however; one that exceeds it goes alone."""
-    made = Intake(prefetch=10, flying_bytes=10, pause=Backoff(base_s=0.001, cap_s=0.001))
+    made = Intake(prefetch=4, flying_bytes=10, pause=Backoff(base_s=0.001, cap_s=0.001))
     made.activate()
     async with running(made, office):
         line = await first_line(office)
@@ -239,7 +239,7 @@ async def test_frames_in_storm_are_bounded_in_bytes(office: Office) -> None:
 
 async def test_frames_given_back_unsent_take_no_room(office: Office) -> None:
     """A spout that rested takes as much as before."""
-    made = Intake(prefetch=10, flying_bytes=10)
+    made = Intake(prefetch=4, flying_bytes=10)
     made.activate()
     async with running(made, office):
         line = await first_line(office)
