@@ -9,22 +9,26 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 #: Where tests are by how long the longest file of a folder takes, the longest first; all others come after these.
 LONGEST_FIRST = (
+    "tests/integration/topology/",
     "tests/integration/system/",
     "tests/integration/rolling/",
     "tests/simulation/",
     "tests/browser/",
-    "tests/integration/topology/",
     "tests/integration/faults/",
     "tests/integration/engine/",
     "tests/integration/broker/",
     "tests/integration/",
+)
+#: Files that share a Storm cluster: one process runs all of them, as its Java processes take long to start.
+STORM = tuple(
+    f"tests/integration/topology/test_{name}.py" for name in ("cluster", "receipts", "storm_counting", "storm_switch")
 )
 #: Folders each of whose tests has servers of the session at most, so that none needs to run beside its neighbours.
 APART = ("tests/integration/system/", "tests/integration/rolling/", "tests/simulation/")
 
 
 class Files(LoadScopeScheduling):  # type: ignore[misc]  # xdist's types do not reach here
-    """Hands out whole files, but for those that are better divided."""
+    """Hands out whole files, but for those that are better divided, or kept together."""
 
     @classmethod
     def of(cls, config: pytest.Config, log: Any) -> "Files":
@@ -34,6 +38,8 @@ class Files(LoadScopeScheduling):  # type: ignore[misc]  # xdist's types do not 
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, _ = nodeid.partition("::")
+        if file in STORM:
+            return "storm"
         return nodeid if file.startswith(APART) else file
 
 

@@ -33,9 +33,9 @@ def rabbit() -> Iterator[Rabbit]:
     server.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def own_rabbit() -> Iterator[PrivateRabbit]:
-    """A RabbitMQ of the module's own: to be stopped, killed, paused and alarmed; leave it running between tests."""
+    """A RabbitMQ for tests that stop, kill, pause or alarm it, shared by them; leave it running between tests."""
     try:
         server = PrivateRabbit()
     except RabbitMissingError as exc:
@@ -67,9 +67,9 @@ def ferret() -> Iterator[FerretServer]:
     yield from _started_ferret()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def own_ferret() -> Iterator[FerretServer]:
-    """A FerretDB of the module's own: to be stopped, killed and paused; leave it running between tests."""
+    """A FerretDB for tests that stop, kill or pause it, shared by them; leave it running between tests."""
     yield from _started_ferret()
 
 
