@@ -91,7 +91,7 @@ async def test_a_busy_server_is_asked_again_not_earlier_than_it_wants(server: St
     server.answer = answer
     sender = sender_to(server)
     await send(sender, [events(1, 2)])
-    assert 1.0 <= times[1] - times[0] < 5
+    assert times[1] - times[0] >= 1.0
     assert server.accepted == [{"n": 1}, {"n": 2}]
     assert (sender.counts.accepted, sender.counts.retried) == (2, 1)
 
