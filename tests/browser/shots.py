@@ -3,7 +3,6 @@
 import asyncio
 import io
 import itertools
-import shutil
 import sys
 import tempfile
 import time
@@ -16,7 +15,7 @@ from PIL import Image
 from playwright.async_api import Browser, async_playwright
 
 from runtime import configure_logging
-from tests.browser.conftest import FLAGS
+from tests.browser.conftest import FLAGS, find_chromium
 from tests.browser.whole import PAGES, Site, shown, whole_site
 
 #: Pages taken side by side; more only wait for the processor.
@@ -68,9 +67,9 @@ SCREENS = (
 
 async def take(site: Site, folder: Path) -> list[Path]:
     """Take all pictures of a running site; their files."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    chromium = find_chromium()
     if chromium is None:
-        sys.exit("error: no Chromium on PATH (Debian: apt install chromium)")
+        sys.exit("error: no Chromium (Debian: apt install chromium-headless-shell)")
     free = asyncio.Semaphore(AT_ONCE)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))

@@ -22,6 +22,14 @@ def test_a_line_matches_its_password_and_no_other() -> None:
     assert not hashed.matches("x" * 2000)
 
 
+def test_a_password_of_an_earlier_release_still_counts() -> None:
+    """Its line names its own parameters; new ones take three times as long to try."""
+    earlier = parse("anna:scrypt$32768$8$1$c2l4dGVlbiBieXRlcyBvaw==$+bhtD6ySZLGRazBZuJIg0K9pLCZGxxy7Cyo7FK27JEo=")["anna"]
+    assert earlier.matches("correct horse")
+    assert not earlier.matches("correct horsf")
+    assert Hashed.of("correct horse").parallel == 3 * earlier.parallel
+
+
 def test_two_users_with_one_password_have_different_lines() -> None:
     """Each has a salt of its own."""
     assert line("a", "correct horse") != line("a", "correct horse")
@@ -74,6 +82,16 @@ def test_who_is_not_there_costs_the_same_and_never_matches(tmp_path: Path) -> No
     assert (stranger.cost, stranger.blocks, stranger.parallel) == (2, 8, 1)
     assert not stranger.matches("correct horse")
     assert users.hashed("berta") is None
+
+
+def test_strangers_cost_what_users_cost(tmp_path: Path) -> None:
+    """Among hashes of several costs, a stranger has one of these, and the same each time."""
+    (tmp_path / "users").write_text(f"anna:{CHEAP}\nberta:{CHEAP.replace('$8$1$', '$8$3$')}\n")
+    users = Users(tmp_path / "users")
+    names = [f"stranger{number}" for number in range(64)]
+    costs = [users.challenge(name).parallel for name in names]
+    assert set(costs) == {1, 3}
+    assert [users.challenge(name).parallel for name in names] == costs
 
 
 def test_a_change_of_the_file_counts_at_once(tmp_path: Path) -> None:
