@@ -30,6 +30,7 @@ DASHBOARD = (
     "dashboard_users_file",
     "dashboard_login_hours",
     "dashboard_secret",
+    "dashboard_csv",
     "dashboard_sessions",
 )
 

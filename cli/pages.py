@@ -27,6 +27,7 @@ def dashboard_config(loaded: Loaded, receipt_url: str) -> DashboardConfig:
         timezone=settings.timezone,
         currency=settings.currency,
         locale=settings.locale,
+        csv="" if settings.dashboard_csv == "locale" else settings.dashboard_csv,
         prefix=settings.dashboard_prefix,
         receipt_url=receipt_url,
         version=_version(),

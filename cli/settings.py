@@ -168,6 +168,12 @@ class Settings:
         "Signs logins, so that they survive a restart; without it people log in again.",
         secret=True,
     )
+    dashboard_csv: str = _row(
+        "word",
+        values.choice("locale", "comma", "semicolon"),
+        "locale",
+        "CSV files: comma and decimal point, semicolon and decimal comma, or as spreadsheets of the locale read them.",
+    )
     dashboard_sessions: int = _row(
         "number", values.integer(1, 10_000), "200", "Live pages open at once; further ones are asked to come back."
     )

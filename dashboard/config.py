@@ -29,6 +29,7 @@ class DashboardConfig:
         timezone: of the business day and of the times shown.
         currency: code shown beside amounts.
         locale: how numbers are written, see `dashboard.formats`.
+        csv: `comma` or `semicolon` between the cells of CSV files; empty: as spreadsheets of the locale read them.
         prefix: path below which all pages are, `` or `/something`.
         receipt_url: where receipts are POSTed to, for the page that has none to show.
         version: of Tillstream.
@@ -47,6 +48,7 @@ class DashboardConfig:
     timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     currency: str = "EUR"
     locale: str = "en"
+    csv: str = ""
     prefix: str = ""
     receipt_url: str = "http://127.0.0.1:3000/receipt"
     version: str = ""

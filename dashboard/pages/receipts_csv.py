@@ -1,7 +1,7 @@
 """The list of receipts as CSV (RFC 4180): all that meet the filters, page by page from the store to the client.
 
 The file begins with a byte order mark: without it, spreadsheets take UTF-8 for something else and spoil names; what
-reads CSV otherwise passes over it. Amounts have a decimal point, whatever the locale.
+reads CSV otherwise passes over it. Which separator and decimal sign it has is in `Dialect`.
 """
 
 import asyncio
@@ -11,11 +11,14 @@ import re
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from babel.numbers import get_decimal_symbol
 from tornado.iostream import IOStream, StreamClosedError
 
+from dashboard.config import DashboardConfig
 from dashboard.pages.amounts import amount_text
 from dashboard.pages.frame import Pages
 from dashboard.pages.plain import PlainHandler, log
@@ -44,13 +47,38 @@ COLUMNS = (
 )
 #: What makes a spreadsheet calculate, the wide forms of East Asia included, behind whatever it skips.
 _FORMULA = re.compile(r"[\s\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r]")
-#: Spreadsheets of many countries part cells by semicolons, and then at those within a text of ours, too; and rows at
-#: its line breaks.
-_LATER_FORMULA = re.compile(r"([;\r\n])(?=[\s\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
+#: The rest of a formula behind a sign at which a spreadsheet may begin another cell or row.
+_LATER = r"(?=[\s\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20])"
 _NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
 _UNFIT = re.compile(r"[^A-Za-z0-9.]+")
 #: Characters of a file name.
 _LONGEST_NAME = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Which signs a file has; see `docs/decisions/0020`.
+
+    Attributes:
+        separator: between cells.
+        point: before the cents.
+        later: finds formulas behind the separator of the other dialect, with which a spreadsheet may open the file.
+    """
+
+    separator: str
+    point: str
+    later: re.Pattern[str]
+
+
+COMMA = Dialect(",", ".", re.compile(rf"([;\r\n]){_LATER}"))
+SEMICOLON = Dialect(";", ",", re.compile(rf"([;,\r\n]){_LATER}"))
+
+
+def dialect_of(config: DashboardConfig) -> Dialect:
+    """The dialect that is configured, or else the one that spreadsheets of the locale read."""
+    if config.csv:
+        return {"comma": COMMA, "semicolon": SEMICOLON}[config.csv]
+    return SEMICOLON if get_decimal_symbol(config.locale.replace("-", "_")) == "," else COMMA
 
 
 class ReceiptsCsv(PlainHandler):
@@ -81,10 +109,12 @@ class ReceiptsCsv(PlainHandler):
         self.set_header("Content-Type", "text/csv; charset=utf-8; header=present")
         self.set_header("Content-Disposition", f'attachment; filename="{file_name(form.filters)}"')
         self.set_header("Cache-Control", "no-store")
-        self.write("\ufeff" + lines([COLUMNS]))
+        config = self.pages.moments.current.config
+        dialect = dialect_of(config)
+        self.write("\ufeff" + lines([COLUMNS], dialect))
         try:
             while True:
-                self._write(events)
+                self.write(lines([cells(each, config.timezone, config.currency, dialect) for each in events], dialect))
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     await self.flush()
                 if not events.more:
@@ -99,10 +129,6 @@ class ReceiptsCsv(PlainHandler):
         else:
             await self.finish()
 
-    def _write(self, events: Sequence[StoredEvent]) -> None:
-        config = self.pages.moments.current.config
-        self.write(lines([cells(event, config.timezone, config.currency) for event in events]))
-
     async def _find(self, filters: Filters, after: str) -> Page[StoredEvent]:
         query, stream = filters.query(after=after, limit=PAGE), self.pages.stored.stream.name
         return await self.pages.stored.ask(lambda store: store.events(stream, query))
@@ -116,40 +142,37 @@ class ReceiptsCsv(PlainHandler):
         stream.close()
 
 
-def cells(event: StoredEvent, zone: ZoneInfo, currency: str) -> tuple[str, ...]:
+def cells(event: StoredEvent, zone: ZoneInfo, currency: str, dialect: Dialect = COMMA) -> tuple[str, ...]:
     """A stored receipt as a row of `COLUMNS`."""
     at = datetime.fromtimestamp(event.time, zone)
-    keys = event.keys
+    keys = {name: harmless(event.keys.get(name, ""), dialect) for name in ("store", "terminal", "receipt", "customer")}
     return (
         event.day,
         at.strftime("%H:%M:%S"),
-        harmless(keys.get("store", "")),
-        harmless(keys.get("terminal", "")),
-        harmless(keys.get("receipt", "")),
-        harmless(keys.get("customer", "")),
-        harmless("; ".join(event.categories)),
-        amount_text(event.amount),
+        *keys.values(),
+        harmless("; ".join(event.categories), dialect),
+        amount_text(event.amount).replace(".", dialect.point),
         currency,
         _instant(event.received, zone),
         _instant(event.stored, zone),
-        harmless(event.id),
+        harmless(event.id, dialect),
     )
 
 
-def harmless(text: str) -> str:
+def harmless(text: str, dialect: Dialect = COMMA) -> str:
     """A text that no spreadsheet takes for a formula: those that one would get an apostrophe before them. Plain
     numbers stay as they are."""
     if _NUMBER.fullmatch(text):
         return text
     first = _FORMULA.match(text)
     end = first.end() if first else 0
-    return ("'" if first else "") + text[:end] + _LATER_FORMULA.sub(r"\1'", text[end:])
+    return ("'" if first else "") + text[:end] + dialect.later.sub(r"\1'", text[end:])
 
 
-def lines(rows: Sequence[Sequence[str]]) -> str:
+def lines(rows: Sequence[Sequence[str]], dialect: Dialect = COMMA) -> str:
     """Rows as CSV."""
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(rows)
+    csv.writer(text, delimiter=dialect.separator).writerows(rows)
     return text.getvalue()
 
 

@@ -19,6 +19,7 @@ from playwright.async_api import Browser, Page, Request, expect
 
 from dashboard.formats import Formats
 from dashboard.pages.amounts import read_amount
+from store import sqlite_lists
 from tests.browser.kept import Kept, kept, sold
 from tests.support import eventually
 from tests.unit.streams.sample import receipt
@@ -340,6 +341,25 @@ async def test_csv_is_what_was_posted(browser: Browser, house: Kept) -> None:
         async with session.get(f"{house.url}receipts.csv?day=&max=0.1234&min=0") as answer:
             assert answer.headers["Content-Disposition"] == 'attachment; filename="receipts-min-0.00-max-0.1234.csv"'
             assert "0.1234" in await answer.text()
+
+
+async def test_large_receipts_make_short_pages_and_are_all_there(
+    house: Kept, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that the store ends early, as its receipts are large, is not the last: list and file go on behind it."""
+    await house.keep([sold(number, 1) for number in range(12)])
+    monkeypatch.setattr(sqlite_lists, "PAGE_BYTES", 1)
+    page, complaints = await opened(browser, f"{house.url}receipts?day=2026-11-18")
+    seen = await page.locator("td.which").all_text_contents()
+    while await page.get_by_role("link", name="Older").count():
+        await page.get_by_role("link", name="Older").click()
+        seen += await page.locator("td.which").all_text_contents()
+    assert sorted(seen, key=int) == [str(number) for number in range(12)]
+    house.mood.lists = 0
+    rows = list(csv.DictReader(io.StringIO(await text_of(f"{house.url}receipts.csv?day=2026-11-18"))))
+    assert sorted(row["receipt"] for row in rows) == sorted(seen)
+    assert house.mood.lists > 5, "the file is read page by page"
+    assert complaints == []
 
 
 async def test_half_a_file_never_looks_whole(house: Kept) -> None:

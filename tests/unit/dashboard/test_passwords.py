@@ -24,7 +24,9 @@ def test_a_line_matches_its_password_and_no_other() -> None:
 
 def test_a_password_of_an_earlier_release_still_counts() -> None:
     """Its line names its own parameters; new ones take three times as long to try."""
-    earlier = parse("anna:scrypt$32768$8$1$c2l4dGVlbiBieXRlcyBvaw==$+bhtD6ySZLGRazBZuJIg0K9pLCZGxxy7Cyo7FK27JEo=")["anna"]
+    earlier = parse("anna:scrypt$32768$8$1$c2l4dGVlbiBieXRlcyBvaw==$+bhtD6ySZLGRazBZuJIg0K9pLCZGxxy7Cyo7FK27JEo=")[
+        "anna"
+    ]
     assert earlier.matches("correct horse")
     assert not earlier.matches("correct horsf")
     assert Hashed.of("correct horse").parallel == 3 * earlier.parallel

@@ -6,7 +6,18 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dashboard.pages.receipts_csv import COLUMNS, cells, file_name, harmless, lines
+from dashboard.config import DashboardConfig
+from dashboard.pages.receipts_csv import (
+    COLUMNS,
+    COMMA,
+    SEMICOLON,
+    Dialect,
+    cells,
+    dialect_of,
+    file_name,
+    harmless,
+    lines,
+)
 from dashboard.pages.receipts_filters import Filters
 from tests.unit.dashboard.stored_receipt import stored
 
@@ -45,6 +56,39 @@ def test_nor_may_what_is_behind_a_semicolon_or_a_line_break(text: str, shown: st
 def test_other_texts_stay_as_they_are(text: str) -> None:
     """Plain numbers, too, negative ones included."""
     assert harmless(text) == text
+
+
+def test_in_a_file_with_semicolons_nor_behind_a_comma() -> None:
+    """Where commas part cells, spreadsheets take those within a text for the ends of cells."""
+    assert harmless("a,=1;=2", SEMICOLON) == "a,'=1;'=2"
+    assert harmless("Menu, +boisson") == "Menu, +boisson"
+
+
+@pytest.mark.parametrize(
+    ("csv", "locale", "expected"),
+    [
+        ("", "en", COMMA),
+        ("", "fr", SEMICOLON),
+        ("", "de", SEMICOLON),
+        ("", "de-CH", COMMA),
+        ("comma", "fr", COMMA),
+        ("semicolon", "en", SEMICOLON),
+    ],
+)
+def test_a_file_has_the_signs_that_spreadsheets_of_the_locale_read(csv: str, locale: str, expected: Dialect) -> None:
+    """Semicolons where a comma is the decimal sign, unless the configuration says otherwise."""
+    assert dialect_of(DashboardConfig(csv=csv, locale=locale)) == expected
+
+
+def test_a_french_spreadsheet_reads_cells_and_amounts() -> None:
+    """Parted by semicolons, with decimal commas: each cell is where it belongs, whatever is in it."""
+    event = stored(amount=12_345_000, categories=("Menu", "Pain; 'x'", 'a "b", c'))
+    text = lines([cells(event, ZoneInfo("Europe/Paris"), "EUR", SEMICOLON)], SEMICOLON)
+    (row,) = csv.reader(io.StringIO(text), delimiter=";")
+    found = dict(zip(COLUMNS, row, strict=True))
+    assert found["amount"] == "1234,50"
+    assert found["categories"] == """Menu; Pain; 'x'; a "b", c"""
+    assert found["id"] == event.id
 
 
 def test_a_row_says_what_is_stored() -> None:
