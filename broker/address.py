@@ -32,7 +32,10 @@ def check_address(text: str) -> str:
         return text
     if scheme not in ("amqp", "amqps") or not rest.strip("/"):
         raise ValueError("sqlite:PATH or amqp://HOST… or amqps://HOST…")
-    options = split_address(text).options
+    address = split_address(text)
+    if address.tail.startswith("//"):
+        raise ValueError("a slash in a vhost's name as %2F")
+    options = address.options
     for name, value in options.items():
         _check_option(name, value)
     if scheme == "amqp" and _TLS & options.keys():

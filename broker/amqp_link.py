@@ -6,7 +6,6 @@ cancelled them. Here whoever uses a link sees each connection end, and starts af
 
 import asyncio
 import random
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from yarl import URL
 
 from broker.amqp_errors import reason, translated
 from broker.errors import BrokerError, BrokerUnavailableError
+from runtime.addresses import split_address
 from runtime.retry import Backoff
 from streams.errors import ConfigurationError
 
@@ -70,13 +70,9 @@ class Endpoint:
 
         Raises ConfigurationError, which does not repeat it (it has a password).
         """
-        scheme, _, rest = url.partition("://")
-        authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
-        credentials, at, hosts = authority.rpartition("@")
         try:
-            urls = tuple(
-                _one(f"{scheme}://{credentials}{at}{host}{rest[len(authority) :]}") for host in hosts.split(",")
-            )
+            address = split_address(url)
+            urls = tuple(_one(address.of_host(host)) for host in address.hosts)
         except ValueError:
             raise ConfigurationError(
                 "the broker's URL is not of the form amqp://user:password@host:port/vhost, where several hosts may be "
@@ -92,9 +88,6 @@ class Endpoint:
     def __str__(self) -> str:
         first = self.urls[0]
         return f"{first.scheme}://{','.join(map(_place, self.urls))}{first.path}"
-
-
-_AUTHORITY_END = re.compile("[/?#]")
 
 
 def _one(url: str) -> URL:

@@ -25,12 +25,20 @@ class Address:
         hosts: `host` or `host:port` of each.
         path: decoded, without the slash at its beginning; None where not even the slash is there.
         options: the names and values behind the question mark, decoded.
+        credentials: as written, with the `@` behind them; empty where there are none.
+        tail: path and options as written.
     """
 
     scheme: str
     hosts: tuple[str, ...]
     path: str | None
     options: Mapping[str, str] = field(repr=False)
+    credentials: str = field(repr=False)
+    tail: str = field(repr=False)
+
+    def of_host(self, host: str) -> str:
+        """The same address with one host; it holds the password."""
+        return f"{self.scheme}://{self.credentials}{host}{self.tail}"
 
 
 def split_address(text: str) -> Address:
@@ -41,7 +49,7 @@ def split_address(text: str) -> Address:
     scheme, separator, rest = text.partition("://")
     authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
     tail = rest[len(authority) :]
-    credentials, _, places = authority.rpartition("@")
+    credentials, at, places = authority.rpartition("@")
     if "@" in credentials or "@" in tail or "#" in tail:
         raise ValueError(_ENCODED)
     if not separator or any(character.isspace() for character in text):
@@ -55,6 +63,8 @@ def split_address(text: str) -> Address:
         hosts=hosts,
         path=unquote(path[1:]) if path else None,
         options=dict(parse_qsl(query, keep_blank_values=True)),
+        credentials=credentials + at,
+        tail=tail,
     )
 
 

@@ -153,6 +153,7 @@ def test_a_secrets_file_without_one_value_is_refused(tmp_path: Path, content: by
         ({"BROKER": "amqp://h/?no_verify_ssl=1"}, "TILLSTREAM_BROKER: expected amqps:// where there are options for T"),
         ({"BROKER": "amqp://h/?hearbeat=3"}, "TILLSTREAM_BROKER: expected no other options than auth, cadata, cafile"),
         ({"BROKER": "amqp://h/?heartbeat=soon"}, "TILLSTREAM_BROKER: expected heartbeat=SECONDS"),
+        ({"BROKER": "amqp://h//"}, "TILLSTREAM_BROKER: expected a slash in a vhost's name as %2F"),
         ({"BROKER": "AMQP://h/"}, "TILLSTREAM_BROKER: expected sqlite:PATH or amqp://HOST"),
     ],
 )
