@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 #: Version of the frame format, in the header `schema`.
 FRAME_SCHEMA = 1
+#: The header in which an entrypoint names the store that its receipts belong into.
+STORE_HEADER = "store"
 
 
 def frame_id(stream: str, body: bytes) -> str:

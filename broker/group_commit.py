@@ -17,7 +17,7 @@ from typing import TypeVar
 import structlog
 
 from broker.errors import BrokerBlockedError, BrokerError, BrokerUnavailableError, OverloadedError, PublishUnknownError
-from broker.frames import Frame
+from broker.frames import STORE_HEADER, Frame
 from broker.protocol import Broker, Message
 from runtime import debugging
 
@@ -84,6 +84,7 @@ class GroupCommit:
         failures: name of the error → frames that failed with it.
         pending_events, pending_bytes: waiting or in flight now.
         in_flight: frames in flight now.
+        store: id of the store that the events belong into, named in the frames; None while it is not known.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class GroupCommit:
         *,
         on_published: Callable[[float], None] | None = None,
     ) -> None:
+        self.store: str | None = None
         self._broker = broker
         self._stream = stream
         self._limits = limits or GroupCommitLimits()
@@ -217,7 +219,7 @@ class GroupCommit:
             exchange=self._stream,
             routing_key=self._stream,
             body=frame.body,
-            headers=frame.headers,
+            headers=frame.headers if self.store is None else {**frame.headers, STORE_HEADER: self.store},
             message_id=frame.id,
         )
         publish = self._loop.create_task(self._broker.publish(message), name=f"publish {frame.id}")

@@ -59,6 +59,7 @@ COMMANDS: Mapping[str, Command] = {
     "audit": Command("cli.commands.audit:audit", "Check from the stored data that every event is counted once."),
     "password": Command("cli.commands.password:password", "Make a line for the file of the dashboard's users."),
     "rejected": Command("cli.commands.rejected:app", "See what was rejected: list, show, replay, discard."),
+    "store": Command("cli.commands.store:app", "See which store this is; renew one that was restored."),
     "definitions": Command("cli.commands.definitions:print_definitions", "Print what RabbitMQ has to be told."),
     "topology": Command("cli.commands.topology:app", "Run the Storm engine: jar, submit, list, status, kill, local."),
     "config": Command("cli.commands.config:config", "Show the effective settings and where each comes from."),

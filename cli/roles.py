@@ -16,6 +16,7 @@ import broker as brokers
 import store as stores
 from broker.exchanges import Topology, receipts_topology
 from broker.protocol import Broker
+from cli.identity import identify, identity_of
 from cli.maintenance import make_data_folder
 from cli.settings import Settings
 from engine import (
@@ -26,10 +27,10 @@ from engine import (
     TotalsConfig,
     TotalsKeeper,
     TotalsMetrics,
+    TotalsReader,
     Worker,
     WorkerConfig,
     WorkerMetrics,
-    read_totals,
 )
 from entrypoint import Bound, EntrypointConfig, serve
 from runtime import Backoff
@@ -44,6 +45,8 @@ Result = TypeVar("Result")
 
 #: How long a starting process waits for a broker and a store that are starting, too.
 START_PATIENCE_S = 60.0
+#: `GET /totals` is answered within this time, or by 503: reading goes on meanwhile. Seconds.
+TOTALS_WITHIN_S = 1.0
 _RETRY = Backoff(base_s=0.2, cap_s=3.0)
 
 
@@ -99,6 +102,7 @@ async def opened(
         stack.push_async_callback(store.close)
         if prepare:
             await _unless(stop, _until_it_answers(lambda: store.prepare(stream.name, stream.key_names)))
+            await _unless(stop, _until_it_answers(lambda: identify(store, stream)))
         broker, topology = await stack.enter_async_context(broker_opened(settings, stop, role))
         yield Parts(
             settings=settings,
@@ -141,7 +145,7 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Res
     return task.result()
 
 
-async def _until_it_answers(ask: Callable[[], Awaitable[None]]) -> None:
+async def _until_it_answers(ask: Callable[[], Awaitable[Result]]) -> Result:
     began = time.monotonic()
     attempt = 0
     while True:
@@ -228,17 +232,26 @@ async def run_entrypoint(
 ) -> None:
     """Serve HTTP until `stop` is set and what was accepted is safe."""
 
-    async def totals(day: str | None) -> Mapping[str, Any]:
-        return await read_totals(parts.store, parts.stream, day or parts.stream.local.day_of(time.time()))
+    reader = TotalsReader(parts.store, parts.stream)
 
-    await serve(
-        config,
-        broker=parts.broker,
-        store=parts.store,
-        stream=parts.stream,
-        stop=stop,
-        totals_reader=totals,
-        registry=registry,
-        checks=checks,
-        on_ready=on_ready,
-    )
+    async def totals(day: str | None) -> Mapping[str, Any]:
+        return await reader.summary(day or parts.stream.local.day_of(time.time()), within_s=TOTALS_WITHIN_S)
+
+    async def store_id() -> str:
+        return (await identity_of(parts.store, parts.stream)).id
+
+    try:
+        await serve(
+            config,
+            broker=parts.broker,
+            store=parts.store,
+            stream=parts.stream,
+            stop=stop,
+            totals_reader=totals,
+            registry=registry,
+            checks=checks,
+            on_ready=on_ready,
+            store_id=store_id,
+        )
+    finally:
+        await reader.close()

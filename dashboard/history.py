@@ -13,7 +13,7 @@ import structlog
 
 from dashboard.feed import Feed
 from dashboard.messages import Amount
-from engine import read_totals
+from engine import TotalsReader
 from runtime import Backoff
 from store.errors import StoreError
 from store.protocol import Store
@@ -70,8 +70,7 @@ class History:
     then. `latest` may be read anywhere."""
 
     def __init__(self, store: Store, stream: Stream, feed: Feed) -> None:
-        self._store = store
-        self._stream = stream
+        self._reader = TotalsReader(store, stream)
         self._feed = feed
         self.latest = NOTHING_READ
 
@@ -109,7 +108,7 @@ class History:
             # Once the totals said all minutes of today, they know better than what is read.
             if each == day and again and _heard_whole(self._feed, day):
                 continue
-            totals = await read_totals(self._store, self._stream, each)
+            totals = await self._reader.summary(each)
             read = msgspec.json.decode(msgspec.json.encode(totals), type=DayTotals)
             days = {name: known for name, known in self.latest.days.items() if name in wanted}
             self.latest = Past(days=MappingProxyType({**days, each: read}), failing=self.latest.failing)

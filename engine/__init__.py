@@ -28,7 +28,7 @@ from engine.audit import audit
 from engine.audit_report import AuditReport
 from engine.dead_letters import DeadLetter, dead_letters, discard_dead_letter, replay_dead_letter
 from engine.flush import Flushed, Flusher
-from engine.holding import STORE_HEADER, Identity, reason_to_hold
+from engine.holding import Identity, reason_to_hold
 from engine.keeper import TotalsConfig, TotalsKeeper
 from engine.memory import LEAST_WORKER_MEMORY, WORKER_MEMORY, HeldBytes
 from engine.messages import EngineState, View, messages
@@ -46,7 +46,6 @@ __all__ = [
     "GIVE_BACK_AFTER_S",
     "LEAST_WORKER_MEMORY",
     "REMEMBERED_SECONDS",
-    "STORE_HEADER",
     "WORKER_MEMORY",
     "Activity",
     "Announcer",

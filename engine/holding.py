@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from broker.frames import FRAME_SCHEMA
-
-#: The header in which an entrypoint names the store that its receipts belong into.
-STORE_HEADER = "store"
+from broker.frames import FRAME_SCHEMA, STORE_HEADER
 
 
 class Identity(Protocol):

@@ -47,6 +47,7 @@ async def serve(
     sockets: Sequence[socket.socket] | None = None,
     checks: Mapping[str, Callable[[], Awaitable[object]]] | None = None,
     on_ready: Callable[[Bound], None] | None = None,
+    store_id: Callable[[], Awaitable[str]] | None = None,
 ) -> None:
     """Listen until `stop` is set, then stop in order; broker and store stay open, being their openers'.
 
@@ -57,6 +58,7 @@ async def serve(
         store: need not answer yet, or always: until it does, queries are answered 503.
         checks: what else of this process has to work for it to be ready, besides the broker.
         on_ready: called once, when it listens.
+        store_id: gives the id of the store as soon as it is known, for frames to name it; its error ends the serving.
 
     Raises ConfigurationError before it listens: the port is taken, or it would be open to all without being told so.
     """
@@ -93,6 +95,8 @@ async def serve(
         await runner.setup()
         async with Tasks() as tasks:
             try:
+                if store_id is not None:
+                    tasks.start("identify the store", _name_store(commit, store_id))
                 if config.supervised:
                     _stop_without_parent(stop, closing)
                 if config.metrics_folder is not None:
@@ -107,6 +111,10 @@ async def serve(
             finally:
                 await _stop(runner, commit, config.stop_timeout_seconds)
                 metrics.carry(commit, 0)
+
+
+async def _name_store(commit: GroupCommit, store_id: Callable[[], Awaitable[str]]) -> None:
+    commit.store = await store_id()
 
 
 def bind(config: EntrypointConfig) -> list[socket.socket]:

@@ -64,6 +64,7 @@ class ReceiptStream:
     key_names = ("store", "terminal", "customer", "receipt")
 
     def __init__(self, zone: ZoneInfo, window: DateWindow | None = None) -> None:
+        self.zone = zone.key
         self.local = LocalTime(zone)
         self._window = window
         self._stamped, self._stamp = 0.0, b'{"receivedTime":0.000,'

@@ -9,6 +9,7 @@ import typer
 from prometheus_client import CollectorRegistry
 
 import store as stores
+from cli.identity import identity_of
 from cli.listening import listening
 from cli.maintenance import is_embedded, way_out_named
 from cli.options import DASHBOARD, takes_settings
@@ -65,6 +66,7 @@ async def _dashboard(settings: Settings, config: DashboardConfig) -> None:
                 Tasks() as tasks,
             ):
                 log.info("started", role="dashboard", probes_port=bound)
+                tasks.start("identify the store", identity_of(store, stream))
                 tasks.start("dashboard feed", sources.feed.follow(broker))
                 tasks.start("dashboard history", sources.history.keep())
                 pages = tasks.start(

@@ -100,3 +100,21 @@ async def test_a_full_queue_refuses_every_request_of_the_frame(broker_url: str) 
         assert (commit.events, commit.pending_events) == (confirmed, 0)
     finally:
         await opened.close()
+
+
+async def test_frames_name_the_store_as_soon_as_it_is_known(opened: Broker) -> None:
+    """Until then they name none, and any worker takes them."""
+    commit = GroupCommit(opened, "receipts")
+    await commit.commit(b"{}", 1)
+    commit.store = "0123"
+    await commit.commit(b"{} ", 1)
+    consumer = await opened.consume(TOPOLOGY.work, prefetch=2)
+    named = []
+    async with asyncio.timeout(WAIT):
+        async for delivery in consumer:
+            named.append(delivery.headers.get("store"))
+            await delivery.ack()
+            if len(named) == 2:
+                break
+    assert named == [None, "0123"]
+    await consumer.close()

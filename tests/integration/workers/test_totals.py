@@ -1,5 +1,6 @@
 import asyncio
 import json
+import sqlite3
 from typing import Any
 
 from analytics import Tally
@@ -7,6 +8,7 @@ from broker.errors import BrokerUnavailableError
 from broker.exchanges import Queue
 from broker.protocol import Consumer, Delivery, Message, QueueState
 from engine import Partial, partial_message, worker_name
+from streams.errors import TillstreamError
 from tests.integration.workers.conftest import NOON, STREAM, Place
 from tests.support import eventually
 
@@ -329,4 +331,59 @@ async def test_what_is_rejected_is_announced_by_its_reason(place: Place) -> None
     assert float(said.headers["first_seen"]) == place.now
     assert str(said.headers["reason"]).startswith("612:")
     assert said.message_id
+    await listener.close()
+
+
+async def test_partials_of_before_a_restore_are_ignored(place: Place) -> None:
+    """They are of another epoch; the store is well, and what it has is read from it."""
+    identity = await place.store.identify(STREAM.name, "UTC")
+    keeper = place.totals()
+    async with place.running(keeper.run), place.running(place.worker().run):
+        await place.publish(place.frame(1))
+        await eventually(lambda: keeper._totals.revision == 1)
+        old = Partial(writer="w", first=1, last=1, tally=Tally(), store=identity.id, epoch="before")
+        await place.broker.announce(partial_message(STREAM.name, old))
+        stray = keeper._metrics.partials.labels("stray")
+        await eventually(lambda: stray._value.get() == 1)
+        await keeper.check()
+        assert keeper._totals.revision == 1
+
+
+async def test_a_worker_with_another_store_is_reported(place: Place) -> None:
+    """Totals are not ready while its partials arrive, and name the worker and the setting to look at."""
+    await place.store.identify(STREAM.name, "UTC")
+    keeper = place.totals()
+    async with place.running(keeper.run):
+        await eventually(lambda: keeper._identity is not None)
+        other = Partial(writer="w", first=1, last=1, tally=Tally(), worker="till-7", store="other", epoch="other")
+        await place.broker.announce(partial_message(STREAM.name, other))
+
+        async def reported() -> bool:
+            try:
+                await keeper.check()
+            except TillstreamError as exc:
+                return str(exc).startswith("worker till-7 writes to another store")
+            return False
+
+        await eventually(reported)
+        assert keeper._totals.revision == 0
+
+
+async def test_a_store_restored_under_running_totals_is_read_again(place: Place) -> None:
+    """Its new epoch says so; figures go back to what it has, and subscribers can tell by the epoch."""
+    await place.store.identify(STREAM.name, "UTC")
+    listener = await place.broker.subscribe("test", {"count": "#"})
+    keeper = place.totals()
+    async with place.running(keeper.run):
+        async with place.running(place.worker().run):
+            await place.publish(place.frame(1))
+            before = await next_body(listener, "receipts", count=1)
+        with sqlite3.connect(place.store._store._path) as connection:
+            for table in ("events_receipts", "ledger", "checkpoints", "days"):
+                connection.execute(f"DELETE FROM {table}")
+        connection.close()
+        epoch = await place.store.renew()
+        after = await next_body(listener, "receipts", epoch=epoch)
+        assert (after["sum"], after["revision"]) == (0, 0)
+        assert before["epoch"] != epoch
     await listener.close()
