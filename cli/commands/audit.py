@@ -17,6 +17,7 @@ from engine import AuditReport, Repaired, unrest
 from engine import audit as audit_store
 from engine import repair as repair_store
 from runtime import masked, run
+from store.protocol import EventQuery
 from streams import ConfigurationError, TillstreamError
 
 
@@ -55,9 +56,9 @@ def audit(
     report = run(_audit(settings, since))
     if as_json:
         typer.echo(msgspec.json.encode(report).decode())
-    else:
-        _print(report, settings)
-    empty = not (report.events or report.entries)
+    empty = not (report.events or report.entries or report.differences) and run(_is_empty(settings))
+    if not as_json:
+        _print(report, settings, empty=empty)
     if report.differences or (empty and not allow_empty):
         raise typer.Exit(1)
 
@@ -102,10 +103,17 @@ OPEN_HINT = (
 )
 
 
-def _print(report: AuditReport, settings: Settings) -> None:
+async def _is_empty(settings: Settings) -> bool:
+    """Whether nothing was ever stored or added up: a quiet day is not an empty store."""
+    stream = stream_of(settings)
+    async with opened_store(settings) as store:
+        return not await store.events(stream.name, EventQuery(limit=1)) and await store.head(stream.name) is None
+
+
+def _print(report: AuditReport, settings: Settings, *, empty: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"audited {masked(settings.store)}", markup=False)
-    if not (report.events or report.entries):
+    if empty:
         console.print("the store is empty")
         return
     dropped = f" ({report.dropped} without their tally, dropped below the checkpoint)" if report.dropped else ""

@@ -363,3 +363,26 @@ def test_all_settings_are_checked_before_anything_starts(
     assert says in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["post", "-", "--to", "http://127.0.0.1:1"], "error: standard input: Bad file descriptor\n"),
+        (["password", "ann"], "error: a password has at least "),
+    ],
+    ids=["post", "password"],
+)
+def test_a_closed_input_is_one_line_and_exit_2(command: list[str], says: str) -> None:
+    """It is not taken for an empty one."""
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -m cli.main "$@" <&-', sys.executable, *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(says)
+    assert done.stderr.count("\n") == 1

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -10,6 +11,7 @@ import pytest
 
 import store as stores
 from cli import main as cli
+from store import Head
 from streams import ReceiptStream
 
 READING = [
@@ -30,13 +32,19 @@ def run(*arguments: str, **environ: str) -> int:
     return caught.value.code if isinstance(caught.value.code, int) else 0
 
 
-def prepared(path: Path) -> str:
-    """A store with nothing in it, as `tillstream up` makes it; its address."""
+def prepared(path: Path, days: Mapping[str, str] | None = None) -> str:
+    """A store without receipts, as `tillstream up` makes it; its address.
+
+    Arguments:
+        days: of a checkpoint in it, if it has one.
+    """
 
     async def prepare() -> None:
         store = await stores.connect(f"sqlite:{path}")
         stream = ReceiptStream(ZoneInfo("UTC"))
         await store.prepare(stream.name, stream.key_names)
+        if days is not None:
+            assert await store.swap_head(Head(stream=stream.name, version=1, offsets={}, days=days, seconds={}))
         await store.close()
 
     asyncio.run(prepare())
@@ -94,3 +102,10 @@ def test_an_empty_store_may_be_allowed(tmp_path: Path, capsys: pytest.CaptureFix
     assert run("audit", "--store", url, "--allow-empty", "--json") == 0
     assert json.loads(capsys.readouterr().out)["events"] == 0
     assert run("rejected", "list", "--store", url) == 0
+
+
+def test_a_quiet_day_is_no_empty_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The nightly audit of a day without receipts ends with 0 where totals were ever kept."""
+    url = prepared(tmp_path / "store.db", days={})
+    assert run("audit", "--store", url, "--since", "2026-11-21") == 0
+    assert "everything adds up" in capsys.readouterr().out
