@@ -18,7 +18,7 @@
 - `engine.audit`: do the stored data add up? Its rooms are `engine.audit_snapshot` for what is compared,
   `engine.audit_writers` for the numbers of entries, `engine.audit_loose` for events without an entry,
   `engine.audit_detail` for differences one by one, `engine.fingerprints`, `engine.frame_filter`
-- `engine.repair`: counting what a lost frame left behind
+- `engine.repair`: counting what a lost frame left behind; `engine.rebuild`: the totals anew from the stored events
 - `engine.quarantine`: what was rejected, replayed or discarded; `engine.dead_letters`: frames that nobody could count
 """
 
@@ -37,6 +37,7 @@ from engine.partials import Partial, PartialError, partial_message, read_partial
 from engine.prepare import PreparedFrame, prepare
 from engine.quarantine import NotReplayedError, describe, discard, replay
 from engine.queries import TotalsNotReadError, TotalsReader, read_day, read_totals
+from engine.rebuild import NotRebuiltError, Rebuilt, rebuild
 from engine.recent import DelayWindow, RecentDelays
 from engine.repair import NotRepairableError, Repaired, repair, unrest
 from engine.totals import REMEMBERED_SECONDS, Merged, Totals
@@ -58,11 +59,13 @@ __all__ = [
     "HeldBytes",
     "Identity",
     "Merged",
+    "NotRebuiltError",
     "NotRepairableError",
     "NotReplayedError",
     "Partial",
     "PartialError",
     "PreparedFrame",
+    "Rebuilt",
     "RecentDelays",
     "Repaired",
     "Source",
@@ -89,6 +92,7 @@ __all__ = [
     "read_partial",
     "read_totals",
     "reason_to_hold",
+    "rebuild",
     "repair",
     "replay",
     "replay_dead_letter",

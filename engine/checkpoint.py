@@ -96,6 +96,11 @@ class DayDocuments:
         attempt.whole = {}
         return replace(attempt.head, days=days, months=months)
 
+    async def put_away_all(self, days: Mapping[str, str], version: int) -> tuple[dict[str, str], dict[str, str]]:
+        """The days and months of a head that names these documents and no others. Raises StoreError."""
+        nothing = Head(stream=self._stream, version=0, offsets={}, days={}, seconds={})
+        return await self._put_away(nothing, dict(days), (), version)
+
     async def _put_away(
         self, base: Head, days: dict[str, str], changed: Iterable[str], version: int
     ) -> tuple[dict[str, str], dict[str, str]]:

@@ -8,7 +8,7 @@ counted by anyone else, for it might claim more events. So this is for a system 
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from broker.exchanges import Topology
@@ -107,14 +107,15 @@ async def repair(store: Store, broker: Broker, stream: Stream, *, progress: Prog
     counted_at = 0.0
     flusher = Flusher(store=store, broker=broker, stream=stream, clock=lambda: counted_at)
     while True:
-        counted = await _check_ledger(store, stream, progress)
+        counted = FrameFilter()
+        await check_ledger(store, stream, progress, [counted])
         owed = await _find_owed(store, stream, counted, done, progress)
         if not owed:
             return done
         async for frame, events in _by_frame(store, stream, owed):
             prepared = PreparedFrame(id=frame)
             for stored in events:
-                read = _read(stream, stored)
+                read = read_stored(stream, stored)
                 if isinstance(read, str):
                     done.left[frame] = read
                     break
@@ -127,15 +128,15 @@ async def repair(store: Store, broker: Broker, stream: Stream, *, progress: Prog
                 done.counted[frame] = len(events)
 
 
-async def _check_ledger(store: Store, stream: Stream, progress: Progress) -> FrameFilter:
-    """The frames that have an entry. Raises NotRepairableError unless each writer's entries are 1..n."""
+async def check_ledger(store: Store, stream: Stream, progress: Progress, frames: Sequence[FrameFilter]) -> None:
+    """Add the frames that have an entry to filters. Raises NotRepairableError unless each writer's entries are 1..n."""
     totals = Totals(store, stream.name)
     await totals.sync()
-    frames = FrameFilter()
     sums = WriterSums(totals.offsets)
     done = 0
     async for entry in store.scan_ledger(stream.name):
-        frames.add(entry.frame)
+        for each in frames:
+            each.add(entry.frame)
         offset = totals.offsets.get(entry.writer)
         if offset is not None and entry.seq > offset:
             sums.leave_out(entry)
@@ -150,7 +151,6 @@ async def _check_ledger(store: Store, stream: Stream, progress: Progress) -> Fra
         raise NotRepairableError(f"writer {writer} got to ledger entry {number} and has {count}: {_GONE}")
     if sums.suspects() or sums.sealed != totals.folded:
         raise NotRepairableError(f"the entries of a writer do not begin with 1, or have gaps: {_GONE}")
-    return frames
 
 
 @dataclass(slots=True)
@@ -201,7 +201,7 @@ async def _by_frame(
             yield frame, found
 
 
-def _read(stream: Stream, stored: StoredEvent) -> Event | str:
+def read_stored(stream: Stream, stored: StoredEvent) -> Event | str:
     """A stored event, or what is wrong with it."""
     try:
         event = stream.parse(stored.body)

@@ -1,5 +1,7 @@
 """`tillstream audit`: do the stored data add up?"""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import date
 from typing import Annotated
 
@@ -8,16 +10,18 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from broker.protocol import Broker
 from cli.audit_progress import audit_progress
 from cli.maintenance import RABBITMQ_LAG_S, is_embedded, opened_broker, opened_store, topology_of
 from cli.options import takes_settings
 from cli.roles import stream_of
 from cli.settings import Settings
-from engine import AuditReport, Repaired, unrest
+from engine import AuditReport, Rebuilt, Repaired, unrest
 from engine import audit as audit_store
+from engine import rebuild as rebuild_store
 from engine import repair as repair_store
 from runtime import masked, run
-from store.protocol import EventQuery
+from store.protocol import EventQuery, Store
 from streams import ConfigurationError, TillstreamError
 
 
@@ -27,6 +31,9 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     repair: Annotated[
         bool, typer.Option("--repair", help="First count stored events of frames that were lost; only at rest.")
+    ] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="First make the totals anew from the stored receipts; only at rest.")
     ] = False,
     since: Annotated[
         str | None,
@@ -48,11 +55,16 @@ def audit(
 
     --repair writes the ledger entries of frames that own stored events, and that no queue holds any more. It needs the
     system at rest: nothing in the work queue or among the dead letters, and no worker connected.
+
+    --rebuild makes the totals of all days anew from the stored receipts, at rest as well, and swaps them in at once. It
+    may be ended and run again; it goes on where it was.
     """
     if since is not None:
         _check_day(since)
     if repair:
         _print_repaired(run(_repair(settings)))
+    if rebuild:
+        _print_rebuilt(run(_rebuild(settings)))
     report = run(_audit(settings, since))
     if as_json:
         typer.echo(msgspec.json.encode(report).decode())
@@ -79,14 +91,31 @@ async def _audit(settings: Settings, since: str | None) -> AuditReport:
             return await audit_store(store, stream_of(settings), since=since, progress=progress)
 
 
-async def _repair(settings: Settings) -> Repaired:
-    """Raises TillstreamError for a system that is not at rest."""
-    async with opened_store(settings) as store, opened_broker(settings, "audit --repair") as broker:
+@asynccontextmanager
+async def _at_rest(settings: Settings, flag: str) -> AsyncIterator[tuple[Store, Broker]]:
+    """Store and broker of a system at rest. Raises TillstreamError if it is not."""
+    async with opened_store(settings) as store, opened_broker(settings, f"audit {flag}") as broker:
         stable_s = 0.0 if is_embedded(settings) else RABBITMQ_LAG_S
         if reasons := await unrest(broker, topology_of(settings), stable_s=stable_s):
-            raise TillstreamError(f"not at rest, nothing was repaired: {'; '.join(reasons)}")
+            raise TillstreamError(f"not at rest, nothing was changed: {'; '.join(reasons)}")
+        yield store, broker
+
+
+async def _repair(settings: Settings) -> Repaired:
+    async with _at_rest(settings, "--repair") as (store, broker):
         with audit_progress() as progress:
             return await repair_store(store, broker, stream_of(settings), progress=progress)
+
+
+async def _rebuild(settings: Settings) -> Rebuilt:
+    async with _at_rest(settings, "--rebuild") as (store, _):
+        with audit_progress() as progress:
+            return await rebuild_store(store, stream_of(settings), progress=progress)
+
+
+def _print_rebuilt(rebuilt: Rebuilt) -> None:
+    resumed = f"; {rebuilt.resumed} days were done before" if rebuilt.resumed else ""
+    typer.echo(f"the totals of {len(rebuilt.days)} days were made anew from {rebuilt.events} events{resumed}", err=True)
 
 
 def _print_repaired(repaired: Repaired) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import io
 import json
+import re
+import sqlite3
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -14,7 +16,7 @@ from broker.frames import Frame
 from broker.protocol import Message
 from cli import main as cli
 from cli.audit_progress import audit_progress
-from engine import Flusher, prepare
+from engine import Flusher, Totals, prepare
 from streams import ReceiptStream
 from tests.unit.streams.sample import receipt
 
@@ -46,6 +48,9 @@ def filled(data: Path) -> None:
             line = STREAM.accept(json.dumps(receipt({"date": f"2026-11-{day} 10:00:00"})).encode(), 1000.0)
             frame = Frame.of(STREAM.name, [line])
             await flusher.flush([await prepare(frame, STREAM, store, lambda: 2000.0)])
+        totals = Totals(store, STREAM.name)
+        await totals.sync()
+        assert await totals.checkpoint()
         await store.close()
 
     asyncio.run(fill())
@@ -66,6 +71,20 @@ def test_an_audit_says_what_it_looked_at(tmp_path: Path, capsys: pytest.CaptureF
     assert "2 events on 2 days since 2026-11-18, 3 ledger entries\n" in capsys.readouterr().out
     assert run("--since", "2026-11-18", "--json", data=tmp_path) == 0
     assert json.loads(capsys.readouterr().out)["since"] == "2026-11-18"
+
+
+def test_totals_that_cannot_be_read_are_rebuilt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Until then the audit says so in one line."""
+    filled(tmp_path)
+    with sqlite3.connect(tmp_path / "store.db") as connection:
+        connection.execute("UPDATE days SET tally = substr(tally, 1, 40) WHERE day = '2026-11-18'")
+    connection.close()
+    assert run(data=tmp_path) == 2
+    assert re.fullmatch(r"error: the day document \S+ cannot be read: .*\n", capsys.readouterr().err)
+    assert run("--rebuild", data=tmp_path) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "the totals of 3 days were made anew from 3 events\n"
+    assert printed.out.endswith("everything adds up\n")
 
 
 @pytest.mark.parametrize("day", ["yesterday", "2026-02-30", "20261118", ""])
