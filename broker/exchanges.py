@@ -23,7 +23,8 @@ class Queue:
         max_length: limit of the number of ready messages; the oldest are dropped beyond it (drop-head).
         held: the queue exists while one consumer holds it, and is empty when the next begins: whatever is published
             meanwhile is dropped. A pair of (exchange name, routing key) that reaches such a queue and nothing else:
-            whether somebody holds it can be found out without an error.
+            whether somebody holds it can be found out without an error. The exchange is one that every broker has and
+            matches keys exactly, so that no listener to everything is taken for a holder.
     """
 
     name: str
@@ -95,6 +96,6 @@ def receipts_topology(*, work_max_bytes: int = WORK_MAX_BYTES, delivery_limit: i
         name="partials.active",
         bindings=((PARTIALS.name, "receipts"),),
         max_length=PARTIALS_MAX_LENGTH,
-        held=(PARTIALS.name, "receipts.active"),
+        held=("amq.direct", "partials.active"),
     )
     return Topology(dead=dead, work=work, partials=partials)

@@ -3,7 +3,8 @@
 RabbitMQ asks for `configure` to declare and delete, for `write` to publish to an exchange and to bind a queue, and for
 `read` to consume a queue and to bind to an exchange (RabbitMQ, "Access Control"). Whether something is there, and how
 long a queue is, everybody may ask. Who may consume a queue may also purge it: there is no permission between the two.
-A queue that exists while it is held is declared by its holder, who publishes to it, too, to learn whether it is held.
+A queue that exists while it is held is declared by its holder, who binds it and publishes to it, to learn whether it is
+held.
 """
 
 from collections.abc import Iterable
@@ -42,22 +43,23 @@ class Role:
     @property
     def configure(self) -> str:
         """What it may declare and delete: a regular expression, as the next two."""
-        return _pattern(self._holds, self.subscribes)
+        return _pattern((queue.name for queue in self._holds), self.subscribes)
 
     @property
     def write(self) -> str:
         """What it may publish to or bind."""
-        return _pattern([*self._holds, *(exchange.name for exchange in self.publishes)], self.subscribes)
+        held = [name for queue in self._holds for name in (queue.name, _knocked_at(queue))]
+        return _pattern([*held, *(exchange.name for exchange in self.publishes)], self.subscribes)
 
     @property
     def read(self) -> str:
         """What it may consume or bind to."""
-        queues = [queue.name for queue in self.consumes]
+        queues = [queue.name for queue in self.consumes] + [_knocked_at(queue) for queue in self._holds]
         return _pattern([*queues, *(exchange.name for exchange in self.hears)], self.subscribes)
 
     @property
-    def _holds(self) -> list[str]:
-        return [queue.name for queue in self.consumes if queue.held is not None]
+    def _holds(self) -> list[Queue]:
+        return [queue for queue in self.consumes if queue.held]
 
     def needs(self, topology: Topology) -> Needs:
         """What has to be at the broker for it: nothing that only others use, so that it can do without that."""
@@ -81,7 +83,7 @@ def roles(topology: Topology) -> tuple[Role, ...]:
     """
     worker = Role(name="worker", consumes=(topology.work,), publishes=(PARTIALS, REJECTED))
     published = (COUNT, CATEGORIES, METRICS)
-    totals = Role(name="totals", consumes=(topology.partials,), publishes=(*published, PARTIALS), hears=(PARTIALS,))
+    totals = Role(name="totals", consumes=(topology.partials,), publishes=published, hears=(PARTIALS,))
     return (
         Role(name="entrypoint", publishes=(RECEIPTS,)),
         worker,
@@ -113,6 +115,11 @@ def _pattern(names: Iterable[str], subscribers: Iterable[str]) -> str:
     alternatives = [_literal(name) for name in names]
     alternatives += [rf"{_literal(role)}\.{_UUID}" for role in subscribers]
     return f"^({'|'.join(alternatives)})$" if alternatives else _NOTHING
+
+
+def _knocked_at(queue: Queue) -> str:
+    """The exchange by which it is found out whether a queue is held."""
+    return queue.held[0] if queue.held else ""
 
 
 def _literal(name: str) -> str:

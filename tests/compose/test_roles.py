@@ -68,7 +68,7 @@ QUEUES = ("receipts.work", "receipts.dead", "partials.active")
 MAY = {
     "entrypoint": ({"receipts"}, set()),
     "worker": ({"partials", "rejected"}, {"receipts.work"}),
-    "totals": ({"count", "categories", "metrics", "partials"}, {"partials.active"}),
+    "totals": ({"count", "categories", "metrics"}, {"partials.active"}),
     "dashboard": (set(), set()),
     "tillstream": ({"receipts", "partials"}, {"receipts.dead"}),
 }

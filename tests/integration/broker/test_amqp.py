@@ -593,6 +593,33 @@ async def test_connecting_waits_as_long_as_it_is_told() -> None:
         assert "hunter2" not in str(caught.value) + repr(caught.value.__cause__)
 
 
+async def test_of_several_hosts_those_that_are_away_are_passed_over(shared: str) -> None:
+    """Nobody listens on two of them: whichever comes first, the third is connected to; without it, none is there."""
+    away = [f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"]
+    parts = urlsplit(shared)
+    credentials, _, here = parts.netloc.rpartition("@")
+    url = parts._replace(netloc=f"{credentials}@{','.join([*away, here])}").geturl()
+    for _ in range(3):
+        ours = await connect(url)
+        await ours.publish(receipt())
+        await ours.close()
+    with pytest.raises(BrokerUnavailableError):
+        await broker.connect(
+            parts._replace(netloc=f"{credentials}@{','.join(away)}").geturl(), receipts_topology(), wait=0
+        )
+
+
+async def test_a_wrong_password_at_several_hosts_is_told_at_once(shared: str) -> None:
+    """One of them is away, the other refuses: waiting does not mend that."""
+    parts = urlsplit(shared)
+    netloc = f"{parts.username}:hunter2@127.0.0.1:{free_port()},127.0.0.1:{parts.port}"
+    async with asyncio.timeout(10):
+        with pytest.raises(BrokerError) as caught:
+            await broker.connect(parts._replace(netloc=netloc).geturl(), receipts_topology(), wait=60.0)
+    assert not isinstance(caught.value, BrokerUnavailableError)
+    assert "hunter2" not in str(caught.value)
+
+
 async def test_a_wrong_password_and_a_missing_vhost_are_said_at_once(rabbit: Rabbit, shared: str) -> None:
     """What waiting does not mend is raised at once, without the password."""
     scheme, _, rest = rabbit.url.partition("://")

@@ -49,6 +49,17 @@ async def test_a_holder_receives_what_is_published_and_nothing_of_those_who_ask(
         await assert_silent(held)
 
 
+async def test_a_listener_to_all_partials_is_no_holder(place: Place) -> None:
+    """Somebody who listens to everything on the exchange keeps nobody from holding the queue."""
+    async with opened(place, TOPOLOGY) as broker:
+        listener = await broker.subscribe("test", {"partials": "#"})
+        held = await broker.consume(PARTIALS, prefetch=10, exclusive=True)
+        await broker.announce(partial(b"1"))
+        assert (await take_one(held)).body == b"1"
+        assert (await take_one(listener)).body == b"1"
+        await assert_silent(listener)
+
+
 async def test_a_holder_begins_with_nothing(place: Place) -> None:
     """Neither what nobody held the queue for, nor what the holder before left, ready or unsettled."""
     async with opened(place, TOPOLOGY) as broker:

@@ -49,7 +49,7 @@ def consumes(*queues: str) -> set[str]:
 ALLOWED = {
     "entrypoint": {"publish to receipts"},
     "worker": {"publish to partials", "publish to rejected", *consumes("receipts.work")},
-    "totals": {f"publish to {exchange}" for exchange in ("count", "categories", "metrics", "partials")},
+    "totals": {f"publish to {exchange}" for exchange in ("count", "categories", "metrics")},
     "dashboard": {
         "subscribe as dashboard",
         "subscribe as dashboard-rejected",

@@ -18,7 +18,7 @@ BY_NAME = {role.name: role for role in roles(TOPOLOGY)}
 NAMES = (
     {each.name for each in EXCHANGES}
     | {each.name for each in TOPOLOGY.queues}
-    | {"", "amq.default", "amq.topic", "receiptsxwork"}
+    | {"", "amq.default", "amq.direct", "amq.topic", "receiptsxwork"}
 )
 
 
@@ -34,15 +34,15 @@ def matched(pattern: str) -> set[str]:
         ("worker", {"partials", "rejected"}, {"receipts.work"}, set()),
         (
             "totals",
-            {"count", "categories", "metrics", "partials", "partials.active"},
-            {"partials", "partials.active"},
+            {"count", "categories", "metrics", "amq.direct", "partials.active"},
+            {"partials", "amq.direct", "partials.active"},
             {"partials.active"},
         ),
         ("dashboard", set(), {"count", "categories", "metrics", "rejected"}, set()),
         (
             "storm",
-            {"partials", "rejected", "count", "categories", "metrics", "partials.active"},
-            {"receipts.work", "partials", "partials.active"},
+            {"partials", "rejected", "count", "categories", "metrics", "amq.direct", "partials.active"},
+            {"receipts.work", "partials", "amq.direct", "partials.active"},
             {"partials.active"},
         ),
         ("tools", {"receipts", "partials"}, {"receipts.dead", "count", "categories", "metrics"}, set()),
