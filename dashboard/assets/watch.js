@@ -24,7 +24,7 @@
     if (notice === null) return // the page is still being read; the next tick shows it
     const text = lost ? words() : ""
     if (notice.textContent !== text) notice.textContent = text
-    notice.hidden = !lost
+    if (notice.hidden === lost) notice.hidden = !lost
   }
 
   const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds))
