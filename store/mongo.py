@@ -304,10 +304,15 @@ class MongoStore:
             more = await (self._scan_after if scans else self._seek_after)(stream, offsets, page)
         return Page([ledger_entry(document) for document in page.documents], more=more)
 
+    async def _writers(self, wanted: Mapping[str, Any]) -> list[str]:
+        """The writers of ledger entries; not by `distinct`, for which FerretDB takes no time limit."""
+        stages: list[Mapping[str, Any]] = [{"$match": wanted}, {"$group": {"_id": "$writer"}}]
+        return [one["_id"] async for one in self._collection(LEDGER).aggregate(stages)]
+
     async def _seek_after(self, stream: str, offsets: Mapping[str, int], page: "_Page") -> bool:
         """Jump to the tails of the writers that are open, and of those that are being read; whether there is more."""
         ledger = self._collection(LEDGER)
-        writers = {*await ledger.distinct("writer", {"open": stream}), *offsets}
+        writers = {*await self._writers({"open": stream}), *offsets}
         for chunk in chunks(sorted(writers), _OR_CHUNK):
             ranges = [{"stream": stream, "writer": one, "seq": {"$gt": offsets.get(one, 0)}} for one in chunk]
             tails = ledger.find({"$or": ranges}, batch_size=_SCAN_BATCH, limit=page.room + 1).sort(
@@ -383,7 +388,7 @@ class MongoStore:
         ledger, old = self._collection(LEDGER), {"stream": head.stream, "kept": True, "at": {"$lt": tallies_before}}
         with translated(f"drop what {head.stream} no longer needs"):
             merged = []
-            for writer in await ledger.distinct("writer", old):
+            for writer in await self._writers(old):
                 if writer in head.offsets:
                     merged.append({"writer": writer, "seq": {"$lte": head.offsets[writer]}})
                 elif await self._is_closed(head.stream, writer):
