@@ -13,9 +13,9 @@ from typing import Any
 import structlog
 
 import topology
-from cli.roles import broker_opened, opened, shared_broker_needed, totals_of, worker_of
+from cli.roles import opened, shared_broker_needed, totals_of, worker_of
 from cli.settings import Settings, read_settings
-from engine import Announcer, Source, TotalsKeeper, Worker
+from engine import Announcer, FrameCheck, Source, TotalsKeeper, Worker
 from streams import ConfigurationError
 from topology import LedgerParts, SpoutParts, StormConf, TopologyConfig
 
@@ -55,13 +55,13 @@ class _Composed:
 
 
 class ReceiptSpout(_Composed, topology.ReceiptSpout):
-    """Takes frames from the work queue; needs the broker alone."""
+    """Takes frames from the work queue."""
 
     @asynccontextmanager
     async def opened(self, stop: asyncio.Event, conf: StormConf) -> AsyncIterator[SpoutParts]:
-        """Open the broker."""
-        async with broker_opened(self.settings, stop, "storm") as (broker, queues):
-            yield SpoutParts(broker, queues.work)
+        """Open broker and store; of the store it only asks which one it is, when it first has to know."""
+        async with opened(self.settings, stop, "storm", prepare=False) as parts:
+            yield SpoutParts(parts.broker, parts.topology.work, FrameCheck(parts.store, parts.stream.name))
 
 
 class LedgerBolt(_Composed, topology.LedgerBolt):

@@ -28,7 +28,7 @@ from engine.audit import audit
 from engine.audit_report import AuditReport
 from engine.dead_letters import DeadLetter, dead_letters, discard_dead_letter, replay_dead_letter
 from engine.flush import Flushed, Flusher
-from engine.holding import Identity, reason_to_hold
+from engine.holding import FrameCheck, Identified
 from engine.keeper import TotalsConfig, TotalsKeeper
 from engine.memory import LEAST_WORKER_MEMORY, WORKER_MEMORY, HeldBytes
 from engine.messages import EngineState, View, messages
@@ -56,8 +56,9 @@ __all__ = [
     "EngineState",
     "Flushed",
     "Flusher",
+    "FrameCheck",
     "HeldBytes",
-    "Identity",
+    "Identified",
     "Merged",
     "NotRebuiltError",
     "NotRepairableError",
@@ -91,7 +92,6 @@ __all__ = [
     "read_day",
     "read_partial",
     "read_totals",
-    "reason_to_hold",
     "rebuild",
     "repair",
     "replay",

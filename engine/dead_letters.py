@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from broker.byte_limit import consume_bounded
 from broker.exchanges import Queue
-from broker.frames import Frame
+from broker.frames import STORE_HEADER, Frame
 from broker.protocol import Broker, Delivery, Message
 from engine.prepare import rejected
 from engine.quarantine import discard
@@ -80,7 +80,7 @@ async def dead_letters(
 
 def _dead_letter(stream: Stream, delivery: Delivery) -> DeadLetter:
     frame = Frame.from_body(stream.name, delivery.body)
-    headers = {name: value for name, value in delivery.headers.items() if name in frame.headers}
+    headers = {name: value for name, value in delivery.headers.items() if name in (*frame.headers, STORE_HEADER)}
     received = _RECEIVED.search(frame.body[:_HEAD_BYTES])
     where = delivery.headers.get("x-first-death-queue", "its queue")
     item = rejected(

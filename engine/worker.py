@@ -23,7 +23,7 @@ from broker.protocol import Consumer, Delivery
 from engine.announcing import Announcer
 from engine.doubtful import Doubtful, DoubtfulFrames
 from engine.flush import Flushed, Flusher
-from engine.holding import reason_to_hold
+from engine.holding import FrameCheck
 from engine.memory import WORKER_MEMORY, HeldBytes
 from engine.metrics import WorkerMetrics
 from engine.prepare import PreparedFrame, prepare
@@ -133,6 +133,7 @@ class Worker:
         self._room = asyncio.Event()
         self._doubtful = DoubtfulFrames(config.retry, monotonic)
         self._succeeded_at = monotonic()
+        self._frame_check = FrameCheck(store, stream.name)
         self._trouble: str | None = None
         self._held: str | None = None
         self._unsettled: dict[int, Delivery] = {}
@@ -166,7 +167,7 @@ class Worker:
         """Prepare frames as they arrive, while the flush before them is under way."""
         async for delivery in consumer:
             self._unsettled[id(delivery)] = delivery
-            held = reason_to_hold(delivery.headers)
+            held = await self._frame_check.reason_to_hold(delivery.headers)
             if held is not None:
                 # Held, not handed back: the broker would give it to us again at once, and again.
                 self._held = held

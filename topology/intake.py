@@ -20,7 +20,7 @@ from broker.errors import BrokerError
 from broker.exchanges import Queue
 from broker.frames import frame_id
 from broker.protocol import Broker, Consumer, Delivery
-from engine import GIVE_BACK_AFTER_S, reason_to_hold
+from engine import GIVE_BACK_AFTER_S, FrameCheck
 from runtime import Backoff, Tasks
 from topology.hosting import RETRY
 
@@ -41,11 +41,12 @@ REPORT_S = 30.0
 
 @dataclass(slots=True)
 class _Held:
-    """A delivery that waits for Storm's answer, or for its pause to end."""
+    """A delivery that waits for Storm's answer, for the end of its pause, or for the right process."""
 
     delivery: Delivery
     consumer: Consumer
     at: float
+    not_for_us: bool = False
     pause: asyncio.TimerHandle | None = None
 
 
@@ -170,16 +171,17 @@ class Intake:
     def _new_id(self) -> str:
         return f"{self._incarnation}-{next(self._numbers)}"
 
-    async def run(self, broker: Broker, queue: Queue, stop: asyncio.Event) -> None:
+    async def run(self, broker: Broker, queue: Queue, check: FrameCheck, stop: asyncio.Event) -> None:
         """Take frames while active, until `stop` is set; then give back all that is not settled.
 
+        A frame that is not for this process, by `check`, is held, and no other is taken until it is active anew.
         Raises only for bugs; a broker that fails is waited for.
         """
         try:
             async with Tasks() as tasks:
                 tasks.start("settle frames", self._settle_forever())
                 tasks.start("say the lag", self._report_forever(broker, queue))
-                tasks.start("take frames", self._consume_forever(broker, queue))
+                tasks.start("take frames", self._consume_forever(broker, queue, check))
                 await tasks.until(stop)
         finally:
             for held in self._held.values():
@@ -195,7 +197,7 @@ class Intake:
                 await consumer.close()
             self._open.clear()
 
-    async def _consume_forever(self, broker: Broker, queue: Queue) -> None:
+    async def _consume_forever(self, broker: Broker, queue: Queue, check: FrameCheck) -> None:
         failures = 0
         while True:
             await self._active.wait()
@@ -212,7 +214,7 @@ class Intake:
             self._current = consumer
             log.info("consuming", queue=queue.name, prefetch=self._prefetch)
             try:
-                await self._read_while_active(consumer)
+                await self._read_while_active(consumer, check)
             except BrokerError as exc:
                 log.warning("consumer lost", queue=queue.name, error=str(exc))
             await consumer.cancel()
@@ -221,20 +223,21 @@ class Intake:
             await self._close_if_idle(consumer)
             log.info("not consuming", queue=queue.name, in_flight=len(self._held))
 
-    async def _read_while_active(self, consumer: Consumer) -> None:
+    async def _read_while_active(self, consumer: Consumer, check: FrameCheck) -> None:
         """Until deactivated. Raises BrokerError when the consumer cannot go on."""
         async with Tasks() as tasks:
-            tasks.start("read frames", self._read(consumer))
+            tasks.start("read frames", self._read(consumer, check))
             await tasks.until(self._inactive)
 
-    async def _read(self, consumer: Consumer) -> None:
+    async def _read(self, consumer: Consumer, check: FrameCheck) -> None:
         async for delivery in consumer:
             tuple_id = self._new_id()
-            self._held[tuple_id] = _Held(delivery, consumer, self._clock())
-            newer = reason_to_hold(delivery.headers)
-            if newer is not None:
+            held = self._held[tuple_id] = _Held(delivery, consumer, self._clock())
+            why = await check.reason_to_hold(delivery.headers)
+            if why is not None:
                 # Held, not handed back: the broker would give it to us again at once, and again.
-                log.error("stopped consuming", reason=newer)
+                held.not_for_us = True
+                log.error("stopped consuming", reason=why)
                 await consumer.cancel()
                 return
             self._ready.append((tuple_id, delivery))
@@ -245,8 +248,8 @@ class Intake:
             unsent = {tuple_id for tuple_id, _ in self._ready}
             self._ready.clear()
         for tuple_id, held in list(self._held.items()):
-            newer = reason_to_hold(held.delivery.headers) is not None
-            if held.consumer is consumer and (tuple_id in unsent or held.pause is not None or newer):
+            waits = tuple_id in unsent or held.pause is not None or held.not_for_us
+            if held.consumer is consumer and waits:
                 self._settle(tuple_id, done=False)
 
     def _settle(self, tuple_id: str, *, done: bool) -> None:

@@ -11,6 +11,7 @@ from streamparse import Spout
 
 from broker.exchanges import Queue
 from broker.protocol import Broker
+from engine import FrameCheck
 from topology.component import Hosted, StormConf
 from topology.intake import Intake
 from topology.wire import FRAME_FIELDS, frame_values
@@ -23,18 +24,19 @@ EMITTED_AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True)
 class SpoutParts:
-    """What a spout stands on: an open broker, and the queue whose frames it takes."""
+    """What a spout stands on: an open broker, the queue whose frames it takes, and what it knows them by."""
 
     broker: Broker
     queue: Queue
+    check: FrameCheck
 
 
 class ReceiptSpout(Hosted, Spout):
     """Consumes the work queue while Storm has it active.
 
     Storm's ack acknowledges the frame; after a fail, or Storm's time-out, it is emitted again after a pause, and goes
-    back to the queue when that has gone on for as long as a worker would hold it. Frames of a newer format are held,
-    and consuming stops, as the workers do it.
+    back to the queue when that has gone on for as long as a worker would hold it. Frames of a newer
+    format, or for another store than the bolts', are held, and consuming stops, as the workers do it.
 
     `opened(stop, conf)` opens what it stands on; a subclass says how (`cli.storm`).
     """
@@ -50,7 +52,7 @@ class ReceiptSpout(Hosted, Spout):
     async def work(self, stop: asyncio.Event) -> None:
         """Open the broker and take frames."""
         async with self.opened(stop, self.conf) as parts:
-            await self._intake.run(parts.broker, parts.queue, stop)
+            await self._intake.run(parts.broker, parts.queue, parts.check, stop)
 
     def next_tuple(self) -> None:
         """Emit what has come; without waiting."""

@@ -1,12 +1,15 @@
 import asyncio
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 import broker as brokers
+import store as stores
 from broker.exchanges import receipts_topology
 from broker.frames import Frame
 from broker.protocol import Message
+from engine import FrameCheck
 from tests.servers.rabbit import Rabbit
 from tests.support import eventually
 from topology.intake import Intake
@@ -22,10 +25,12 @@ def cut(rabbit: Rabbit, url: str) -> bool:
 
 
 @pytest.mark.rabbit
-async def test_a_late_ack_after_a_lost_connection_acknowledges_nothing(rabbit: Rabbit) -> None:
+async def test_a_late_ack_after_a_lost_connection_acknowledges_nothing(rabbit: Rabbit, tmp_path: Path) -> None:
     """The frame comes again under another id, and only that one's ack takes it from the queue."""
     url, queues = rabbit.vhost(), receipts_topology()
     broker = await brokers.connect(url, queues)
+    store = await stores.connect(f"sqlite:{tmp_path / 'store.db'}")
+    check = FrameCheck(store, "receipts")
     frame = Frame.of("receipts", [b"{}"])
     message = Message(
         exchange="receipts", routing_key="receipts", body=frame.body, headers=frame.headers, message_id=frame.id
@@ -33,7 +38,7 @@ async def test_a_late_ack_after_a_lost_connection_acknowledges_nothing(rabbit: R
     await broker.publish(message)
     intake, stop = Intake(prefetch=10), asyncio.Event()
     intake.activate()
-    running = asyncio.create_task(intake.run(broker, queues.work, stop))
+    running = asyncio.create_task(intake.run(broker, queues.work, check, stop))
     try:
         ((first, _),) = await eventually(lambda: intake.take(5))
         await eventually(lambda: asyncio.to_thread(cut, rabbit, url), timeout=30, every=0.2)
@@ -49,7 +54,7 @@ async def test_a_late_ack_after_a_lost_connection_acknowledges_nothing(rabbit: R
 
     again, stop = Intake(prefetch=10), asyncio.Event()
     again.activate()
-    running = asyncio.create_task(again.run(broker, queues.work, stop))
+    running = asyncio.create_task(again.run(broker, queues.work, check, stop))
     ((third, delivery),) = await eventually(lambda: again.take(5), timeout=30)
     assert delivery.message_id == frame.id
     again.ack(third)
@@ -64,4 +69,5 @@ async def test_a_late_ack_after_a_lost_connection_acknowledges_nothing(rabbit: R
         break
     await consumer.close()
     await broker.close()
+    await store.close()
     rabbit.drop_vhost(url)

@@ -80,7 +80,7 @@ class Place:
         ]
         return Frame.of(STREAM.name, lines)
 
-    async def publish(self, frame: Frame, **headers: int) -> None:
+    async def publish(self, frame: Frame, **headers: int | str) -> None:
         """Put a frame into the work queue."""
         await self.broker.publish(
             Message(

@@ -184,3 +184,51 @@ async def test_a_frame_delivered_again_changes_nothing(place: Place) -> None:
 
         await eventually(done)
     assert len(await place.entries()) == 1
+
+
+async def test_a_frame_for_another_store_is_held(place: Place) -> None:
+    """A worker on a stray store counts nothing of it, stops consuming and is not ready; the frames wait."""
+    other = await place.store.identify(STREAM.name, "UTC")
+    worker = place.worker()
+    async with place.running(worker.run):
+        await place.publish(place.frame(1), store=other.id)
+
+        async def one() -> bool:
+            return await count(place) == 1
+
+        await eventually(one)
+        await place.publish(place.frame(2), store="the store of all others")
+        await eventually(lambda: worker._held is not None)
+        with pytest.raises(TillstreamError, match="belongs into the store the store of all others"):
+            await worker.check()
+        await place.publish(place.frame(3), store=other.id)
+
+    async def both() -> bool:
+        return (await place.broker.state(place.topology.work)).ready == 2
+
+    await eventually(both)
+    assert await count(place) == 1
+    await place.store.adopt("the store of all others")
+    async with place.running(place.worker().run):
+
+        async def three() -> bool:
+            return await count(place) == 3
+
+        await eventually(three)
+
+
+async def test_a_store_that_does_not_tell_which_one_it_is_is_asked_again(place: Place) -> None:
+    """Meanwhile its frames wait; none is taken for another store's."""
+    own = await place.store.identify(STREAM.name, "UTC")
+    place.store.failing = {"identity"}
+    worker = place.worker()
+    async with place.running(worker.run):
+        await place.publish(place.frame(1), store=own.id)
+        await eventually(lambda: place.store.failures > 1)
+        assert worker._held is None
+        place.store.failing = set()
+
+        async def one() -> bool:
+            return await count(place) == 1
+
+        await eventually(one)

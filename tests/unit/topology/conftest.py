@@ -21,6 +21,7 @@ from broker.frames import Frame
 from broker.protocol import Message
 from engine import (
     Announcer,
+    FrameCheck,
     Source,
     TotalsConfig,
     TotalsKeeper,
@@ -85,7 +86,7 @@ class Rig:
         lines = [STREAM.accept(json.dumps(receipt({"cashReceiptID": number})).encode(), NOON) for number in numbers]
         return Frame.of(STREAM.name, lines)
 
-    def publish(self, frame: Frame, **headers: int) -> None:
+    def publish(self, frame: Frame, **headers: int | str) -> None:
         """Put a frame into the work queue."""
         message = Message(
             exchange=STREAM.name,
@@ -133,7 +134,7 @@ class Spout(Watched, ReceiptSpout):
     @asynccontextmanager
     async def opened(self, stop: asyncio.Event, conf: StormConf) -> AsyncIterator[SpoutParts]:
         async with self.rig.opened():
-            yield SpoutParts(self.rig.broker, self.rig.queues.work)
+            yield SpoutParts(self.rig.broker, self.rig.queues.work, FrameCheck(self.rig.store, STREAM.name))
 
 
 class Ledger(Watched, LedgerBolt):

@@ -9,8 +9,9 @@ import pytest
 from broker.errors import BrokerUnavailableError, ConsumerRefusedError
 from broker.exchanges import Queue
 from broker.protocol import QueueState
-from engine import GIVE_BACK_AFTER_S
+from engine import GIVE_BACK_AFTER_S, FrameCheck
 from runtime import Backoff
+from store.protocol import StoreIdentity
 from tests.support import eventually
 from topology import intake
 from topology.intake import Intake
@@ -80,6 +81,13 @@ class Office:
         return QueueState(7, 1)
 
 
+class Home:
+    """A store without an identity, as before the first process."""
+
+    async def identity(self, stream: str) -> StoreIdentity | None:
+        return None
+
+
 @pytest.fixture
 def office() -> Office:
     """A broker."""
@@ -90,7 +98,7 @@ def office() -> Office:
 async def running(made: Intake, office: Any) -> AsyncIterator[None]:
     """Run an intake while the block lasts."""
     stop = asyncio.Event()
-    task = asyncio.create_task(made.run(office, WORK, stop))
+    task = asyncio.create_task(made.run(office, WORK, FrameCheck(Home(), "receipts"), stop))
     try:
         yield
     finally:

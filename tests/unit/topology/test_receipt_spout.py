@@ -116,6 +116,22 @@ def test_frames_of_a_newer_format_stop_the_spout(start: Start, rig: Rig) -> None
     until_ready(rig, 2)
 
 
+def test_frames_for_another_store_stop_the_spout(start: Start, rig: Rig) -> None:
+    """It holds the frame and takes no other: those are for components that work on that store."""
+    spout = start(Spout)
+    own = rig.do(lambda: rig.store.identify("receipts", "UTC"))
+    rig.publish(rig.frame(1), store=own.id)
+    spout.storm.ask("activate")
+    (first,) = spout.storm.emitted(1)
+    spout.storm.ask("ack", first["id"])
+    rig.publish(rig.frame(2), store="another")
+    until_taken(rig, spout.storm)
+    rig.publish(rig.frame(3), store=own.id)
+    assert spout.storm.ask("next") == []
+    spout.storm.ask("deactivate")
+    until_ready(rig, 2)
+
+
 def test_bytes_that_are_no_text_reach_storm_and_come_back(start: Start, rig: Rig) -> None:
     """A body that is not UTF-8 survives the protocol."""
     spout = start(Spout)
