@@ -32,12 +32,15 @@ _version_decoder = msgspec.json.Decoder(_Version)
 
 
 def encode_tally(tally: Tally) -> bytes:
-    """A tally as versioned JSON."""
+    """A tally as versioned JSON. Its days are bounded before."""
+    for day in tally.days.values():
+        day.bound()
     return _encoder.encode(_EncodedTally(TALLY_VERSION, tally))
 
 
 def encode_day(day: DayTally) -> bytes:
-    """A day tally as versioned JSON, with all keys in order."""
+    """A day tally as versioned JSON, with all keys in order. It is bounded before."""
+    day.bound()
     return _sorted_encoder.encode(msgspec.to_builtins(_EncodedDay(TALLY_VERSION, day), str_keys=True))
 
 

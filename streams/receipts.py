@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from analytics.histogram import Histogram
-from analytics.tally import DayTally, Tally
+from analytics.tally import OTHERS, DayTally, Tally
 from streams.base import Event
 from streams.decoding import invalid_event
 from streams.errors import InvalidEventError, UndecodableEventError
@@ -49,6 +49,11 @@ class ReceiptFacts(NamedTuple):
 #: Every value stays as it stands.
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
+#: A receipt that was received further than this from its own time has no minute of reception in its day's totals: so a
+#: day's document does not grow with how often somebody sends receipts of long ago. Seconds.
+_LATE_S = 86_400.0
+_LATE = "late"
+_NO_MINUTES = frozenset({_LATE, OTHERS})
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -129,7 +134,8 @@ class ReceiptStream:
 
         Tables of a day: `total` ("" → revenue, count); `categories` (name → sales, quantity, lines); `stores` and
         `payments` (→ amount, count); `minutes` (the receipt's own local `HH:MM` → count, revenue); `received` (epoch
-        minute of reception → count, revenue); `flags` (`totals` → receipts whose lines do not add up to their total).
+        minute of reception → count, revenue; `late` for all that were received more than a day from their date);
+        `flags` (`totals` → receipts whose lines do not add up to their total).
         Amounts and quantities in 1/10000. Delays: `creation`, from the receipt's date, and `system`, from its
         reception, to being counted. Seconds: epoch second of reception → count, system and creation delay.
         """
@@ -143,7 +149,7 @@ class ReceiptStream:
         for mechanism, amount in facts.payments:
             add("payments", mechanism, amount, 1)
         add("minutes", facts.minute, 1, facts.revenue)
-        add("received", str(int(event.received // 60)), 1, facts.revenue)
+        add("received", _minute_of_reception(event), 1, facts.revenue)
         if facts.mismatch:
             add("flags", "totals", 1)
         creation = round((counted - event.time) * 1_000_000)
@@ -163,6 +169,8 @@ class ReceiptStream:
         """Receipts and revenue of the day by the local minute of their arrival; see the protocol."""
         found: dict[str, list[int]] = {}
         for minute, (count, amount) in tally.tables.get("received", {}).items():
+            if minute in _NO_MINUTES:
+                continue
             epoch = int(minute) * 60
             if self.local.day_of(epoch) == day:
                 row = found.setdefault(self.local.minute_of(epoch), [0, 0])
@@ -181,13 +189,14 @@ class ReceiptStream:
             "count": count,
             "categories": {
                 name: {"sum": to_json(sales), "quantity": quantity_json(quantity), "lines": lines}
-                for name, (sales, quantity, lines) in sorted(tables.get("categories", {}).items())
+                for name, (sales, quantity, lines) in _named(tables.get("categories", {}))
             },
             "stores": _amounts(tables.get("stores", {})),
             "payments": _amounts(tables.get("payments", {})),
             "minutes": _counts(tables.get("minutes", {})),
             "received": _counts(self.received(day, tally)),
             "mismatched": tally.row("flags", "totals", 1)[0],
+            **({"overflow": sorted(tally.overflowing)} if tally.overflowing else {}),
         }
 
     def _moment(self, date: str) -> Moment:
@@ -219,12 +228,22 @@ def quantity_json(units: int) -> msgspec.Raw:
     return msgspec.Raw(text.rstrip("0").rstrip(".").encode())
 
 
+def _minute_of_reception(event: Event) -> str:
+    return str(int(event.received // 60)) if abs(event.received - event.time) <= _LATE_S else _LATE
+
+
+def _named(rows: Mapping[str, list[int]]) -> list[tuple[str, list[int]]]:
+    """Rows in the order of their names; the one of keys that are not counted apart comes last."""
+    named = sorted((key, row) for key, row in rows.items() if key != OTHERS)
+    return [*named, (OTHERS.strip(), rows[OTHERS])] if OTHERS in rows else named
+
+
 def _counts(rows: Mapping[str, list[int]]) -> dict[str, dict[str, Any]]:
-    return {key: {"count": count, "sum": to_json(amount)} for key, (count, amount) in sorted(rows.items())}
+    return {key: {"count": count, "sum": to_json(amount)} for key, (count, amount) in _named(rows)}
 
 
 def _amounts(rows: Mapping[str, list[int]]) -> dict[str, dict[str, Any]]:
-    return {key: {"sum": to_json(amount), "count": count} for key, (amount, count) in sorted(rows.items())}
+    return {key: {"sum": to_json(amount), "count": count} for key, (amount, count) in _named(rows)}
 
 
 def _without_received_time(raw: bytes) -> bytes:

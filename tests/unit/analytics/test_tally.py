@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics import DayTally, Histogram, NewerFormatError, Tally, decode_day, decode_tally, encode_day, encode_tally
+from analytics.tally import KEY_BYTES, MOST_KEYS, OTHERS, bounded_key
 
 Step = tuple[Any, ...]
 LENGTHS = {"total": 2, "categories": 3, "minutes": 2}
@@ -42,6 +43,68 @@ def fold(tally: Tally, todo: list[Step]) -> Tally:
             row[0] += 1
             row[1] += value
     return tally
+
+
+def many(first: int, number: int) -> DayTally:
+    """A day with a category for each number."""
+    day = DayTally()
+    for each in range(first, first + number):
+        day.add("categories", f"c{each}", each, 1)
+    return day
+
+
+def test_a_table_has_a_bound_on_its_keys() -> None:
+    """The others are counted together, nothing is lost, and the order of merging does not matter."""
+    parts = [many(7_000 * n, 12_000) for n in range(5)]
+    results = []
+    for seed in range(3):
+        random.Random(seed).shuffle(parts)
+        total = DayTally()
+        for part in parts:
+            total.merge(part)
+            assert len(total.tables["categories"]) <= 2 * MOST_KEYS + 1
+        results.append(encode_day(total))
+    assert len(set(results)) == 1
+    found = decode_day(results[0])
+    rows = found.tables["categories"]
+    assert (len(rows), found.overflowing) == (MOST_KEYS + 1, ["categories"])
+    assert [sum(column) for column in zip(*rows.values(), strict=True)] == [
+        sum(sum(range(7_000 * n, 7_000 * n + 12_000)) for n in range(5)),
+        60_000,
+    ]
+    for key in rows.keys() - {OTHERS}:
+        number = int(key[1:])
+        times = sum(7_000 * part <= number < 7_000 * part + 12_000 for part in range(5))
+        assert rows[key] == [times * number, times], key
+
+
+def test_what_is_added_key_by_key_is_bounded_too() -> None:
+    """In memory at twice the bound, and at the bound where it is written."""
+    day = many(0, 2 * MOST_KEYS + 5)
+    assert len(day.tables["categories"]) <= 2 * MOST_KEYS
+    tally = Tally(days={"2026-11-18": day})
+    assert len(decode_tally(encode_tally(tally)).days["2026-11-18"].tables["categories"]) == MOST_KEYS + 1
+
+
+def test_a_day_full_of_the_longest_names_fits_into_a_document() -> None:
+    """16 MiB, with four tables at their bound: names are cut, and those that differ behind the cut stay apart."""
+    day = DayTally()
+    for table in ("categories", "stores", "payments", "received"):
+        for number in range(MOST_KEYS + 10):
+            day.add(table, "\U0001f956" * 3_000 + str(number), 10**15, 10**15, 10**9)
+    encoded = encode_day(day)
+    assert len(encoded) < 16 * 1024**2 / 2
+    assert len(decode_day(encoded).tables["stores"]) == MOST_KEYS + 1
+    assert all(len(key.encode()) <= KEY_BYTES + 1 for key in decode_day(encoded).tables["stores"])
+
+
+def test_a_name_of_usual_length_stays_as_it_is() -> None:
+    """A key is cut only beyond its bound in bytes."""
+    for name in ("Pain", "é" * (KEY_BYTES // 2), "x" * KEY_BYTES):
+        assert bounded_key(name) == name
+    cut = bounded_key("x" * (KEY_BYTES + 1))
+    assert cut.startswith("xxx")
+    assert cut != bounded_key("x" * (KEY_BYTES + 2))
 
 
 def merged(*tallies: Tally) -> Tally:

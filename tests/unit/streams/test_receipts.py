@@ -465,11 +465,42 @@ def test_a_fold_counts_everything_once() -> None:
         "stores": {"612": [99_0000, 1]},
         "payments": {"CB": [20_0000, 1], "Especes": [6_5300, 1]},
         "minutes": {"11:06": [1, 99_0000]},
-        "received": {str(int(RECEIVED // 60)): [1, 99_0000]},
+        "received": {"late": [1, 99_0000]},
         "flags": {"totals": [1]},
     }
     assert (day.delays["system"].count, day.delays["system"].total) == (1, 500_000)
     assert tally.seconds[int(RECEIVED)][:2] == [1, 500_000]
+
+
+def test_only_receipts_of_about_now_have_a_minute_of_reception() -> None:
+    """Those that come more than a day before or after their date share one row, which pages do not show."""
+    tally = Tally()
+    date = 1_795_000_000
+    for received in (date - 86_401, date - 86_400, date + 60, date + 86_400, date + 86_401, date + 10**8):
+        event = STREAM.parse(STREAM.accept(json.dumps(SAMPLE).encode(), float(received)))
+        STREAM.fold(tally, event, received + 0.5)
+    rows = tally.days["2026-11-18"].tables["received"]
+    assert {key: row[0] for key, row in rows.items()} == {
+        "late": 3,
+        **{str((date + apart) // 60): 1 for apart in (-86_400, 60, 86_400)},
+    }
+    shown = STREAM.received("2026-11-18", tally.days["2026-11-18"])
+    assert [row[0] for row in shown.values()] == [1]
+
+
+def test_a_day_with_too_many_names_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are counted together under a name of their own, and the day names the table."""
+    monkeypatch.setattr("analytics.tally.MOST_KEYS", 3)
+    tally = Tally()
+    lines = [{**SAMPLE["lines"][0], "productCategoryName": f"c{n}", "settlementAmount": 1} for n in range(8)]
+    STREAM.fold(tally, event_of(receipt({"lines": lines})), RECEIVED)
+    day = tally.days["2026-11-18"]
+    day.bound()
+    said = STREAM.summary("2026-11-18", day)
+    assert said["overflow"] == ["categories"]
+    assert list(said["categories"])[-1] == "(others)"
+    assert len(said["categories"]) == 4
+    assert sum(row["lines"] for row in said["categories"].values()) == 8
 
 
 def test_returns_are_counted_as_they_are() -> None:
