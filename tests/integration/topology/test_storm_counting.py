@@ -18,6 +18,7 @@ import store as stores
 from analytics.codec import encode_day
 from analytics.tally import DayTally
 from broker.exchanges import receipts_topology
+from broker.frames import STORE_HEADER
 from broker.protocol import Message
 from engine.totals import Totals
 from feeds import Copies, Generator, GeneratorOptions
@@ -56,7 +57,7 @@ def storm(storm_cluster: StormServer, rabbit: Rabbit, ferret: FerretServer) -> I
 
 @asynccontextmanager
 async def copying(url: str) -> AsyncIterator[list[Message]]:
-    """The frames that come through the exchange while the block lasts, as they are."""
+    """The frames that come through the exchange while the block lasts, for any store."""
     broker = await brokers.connect(url, receipts_topology())
     consumer = await broker.subscribe("copy", {"receipts": "#"}, max_length=100_000)
     frames: list[Message] = []
@@ -67,7 +68,7 @@ async def copying(url: str) -> AsyncIterator[list[Message]]:
                 exchange=each.exchange,
                 routing_key=each.routing_key,
                 body=each.body,
-                headers=each.headers,
+                headers={name: value for name, value in each.headers.items() if name != STORE_HEADER},
                 message_id=each.message_id,
             )
             frames.append(frame)
