@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench import audit, dashboard, flush, grouping, memory, post, storm, worker_memory
+from bench import audit, dashboard, flush, grouping, memory, post, restart, storm, worker_memory
 from bench.results import Comparison
 from runtime import configure_logging
 from streams import TillstreamError
@@ -20,7 +20,8 @@ def command(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="Run just these: post, ndjson, flush, storm, grouping, memory, worker-memory, audit-memory, dashboard."
+            help="Run just these: post, ndjson, flush, storm, grouping, memory, worker-memory, audit-memory, restart, "
+            "dashboard."
         ),
     ] = None,
     rounds: Annotated[int, typer.Option(help="Rounds of each comparison; the ratio is their median.", min=1)] = 3,
@@ -32,6 +33,10 @@ def command(
     entries: Annotated[
         int, typer.Option(help="Ledger entries in `audit-memory`; it runs only if asked for.", min=1000)
     ] = 600_000,
+    below: Annotated[
+        int, typer.Option(help="Ledger entries below the checkpoint in `restart`; it runs only if asked for.", min=0)
+    ] = 5_000_000,
+    above: Annotated[int, typer.Option(help="Ledger entries above the checkpoint in `restart`.", min=1)] = 200_000,
     sessions: Annotated[int, typer.Option(help="Pages open in `dashboard`; it runs only if asked for.", min=1)] = 20,
     minutes: Annotated[float, typer.Option(help="Length of `dashboard`.", min=0.1)] = 1.0,
     rate: Annotated[float, typer.Option(help="Receipts a second in `dashboard`.", min=0.1)] = 200.0,
@@ -51,7 +56,7 @@ def command(
         "flush": lambda: flush.flush(rounds, frames),
     }
     chosen = only or list(comparisons)
-    special = {"storm", "grouping", "memory", "worker-memory", "audit-memory", "dashboard"}
+    special = {"storm", "grouping", "memory", "worker-memory", "audit-memory", "restart", "dashboard"}
     unknown = set(chosen) - {*comparisons, *special}
     if unknown:
         raise typer.BadParameter(f"there is no benchmark {', '.join(sorted(unknown))}")
@@ -62,6 +67,8 @@ def command(
             results[name] = memory.memory(receipts)
         elif name == "audit-memory":
             results[name] = audit.audit_memory(entries)
+        elif name == "restart":
+            results[name] = restart.restart(below, above)
         elif name == "worker-memory":
             results[name] = worker_memory.worker_memory()
         elif name == "storm":
