@@ -159,12 +159,12 @@ class System:
         assert child.returncode is not None
         return child.returncode, printed.decode()
 
-    async def counted(self, events: int, days: list[str], within: float = 90.0) -> None:
-        """Wait until the totals of these days count so many events, and no more come."""
+    async def counted(self, events: int, days: list[str], within: float = 90.0, *, url: str = "") -> None:
+        """Wait until the totals of these days, as one entrypoint tells them, count so many events, and no more come."""
 
         async def enough() -> bool:
             try:
-                counts = [(await self.get(f"/totals/{day}"))["count"] for day in days]
+                counts = [(await self.get(f"/totals/{day}", url))["count"] for day in days]
             except aiohttp.ClientError:
                 return False
             return bool(sum(counts) >= events)
