@@ -22,7 +22,7 @@ _SETTINGS = ("data", "store", "timezone")
 @app.command()
 @takes_settings(*_SETTINGS)
 def show(settings: Settings) -> None:
-    """Print the store's id, its epoch, and the time zone of its business days, as JSON.
+    """Print the store's id, epoch and time zone, as JSON.
 
     Frames that were accepted for one store are not counted in another; workers with the wrong store say so.
     """
@@ -46,7 +46,7 @@ def renew(settings: Settings) -> None:
 def adopt(
     settings: Settings, id: Annotated[str, typer.Argument(help="The id of the other store.", show_default=False)]
 ) -> None:
-    """Take the frames that were accepted for another store, too.
+    """Take the frames for another store, too.
 
     For a store that replaces another one while receipts for that wait in the queue. Restart the workers afterwards.
     """
