@@ -20,6 +20,7 @@ from engine.flush import Flusher
 from engine.frame_filter import FrameFilter
 from engine.prepare import PreparedFrame
 from engine.totals import Totals
+from store.errors import StoreRefusedError
 from store.protocol import Store, StoredEvent
 from streams.base import Event, Stream
 from streams.errors import InvalidEventError, TillstreamError
@@ -124,8 +125,12 @@ async def repair(store: Store, broker: Broker, stream: Stream, *, progress: Prog
             else:
                 # As if it had been counted when it was stored: today's delays are not made worse by it.
                 counted_at = max(stored.stored for stored in events)
-                await flusher.flush([prepared])
-                done.counted[frame] = len(events)
+                try:
+                    await flusher.flush([prepared])
+                except StoreRefusedError as exc:
+                    done.left[frame] = f"the store refuses its entry for good: {exc}"
+                else:
+                    done.counted[frame] = len(events)
 
 
 async def check_ledger(store: Store, stream: Stream, progress: Progress, frames: Sequence[FrameFilter]) -> None:

@@ -110,10 +110,11 @@ async def test_totals_wait_at_what_a_newer_release_wrote(
 async def test_a_partial_of_a_newer_release_is_read_from_the_ledger(place: Place) -> None:
     """Or of none, or with more in it than is known: totals go on, and what the ledger has is counted."""
     totals = place.totals()
-    await flush(place, place.frame(1))
     partial = Partial(writer="w", first=1, last=1, tally=Tally(), worker="x")
     body = partial_message(STREAM.name, partial).body
     async with place.running(totals.run):
+        await eventually(lambda: totals._active)
+        await flush(place, place.frame(1))
         for odd in (
             body.replace(b'"v":1', b'"v":2'),
             b'{"stage":2}',
