@@ -18,7 +18,7 @@ from broker.frames import Frame
 from broker.protocol import Message, QueueState
 from engine import Flusher, NotRepairableError, NotReplayedError, audit, discard, prepare, repair, replay, unrest
 from engine.quarantine import items
-from store import RejectedQuery, Store, StoreError
+from store import RejectedQuery, Store, StoreError, StoreRefusedError
 from store.protocol import LedgerEntry, Rejected
 from streams import InvalidEventError, ReceiptStream
 from tests.unit.streams.sample import receipt
@@ -209,6 +209,32 @@ async def test_a_repair_of_many_frames_holds_few_of_them_at_once(
     assert set(done.counted.values()) <= {1, 2}
     assert (await repair(store, outbox, STREAM)).counted == {}
     await adds_up(store, 21)
+
+
+class RefusesEntry:
+    """The store, which refuses the ledger entry of one frame for good."""
+
+    def __init__(self, inner: Store, frame: str) -> None:
+        self._inner = inner
+        self._frame = frame
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def append(self, entries: list[LedgerEntry]) -> int:
+        """Refuse that frame's."""
+        if any(entry.frame == self._frame for entry in entries):
+            raise StoreRefusedError("too large, says the test")
+        return await self._inner.append(entries)
+
+
+async def test_a_frame_whose_entry_the_store_refuses_is_left(store: Store, outbox: Any) -> None:
+    """The others are counted all the same, and the reason is reported."""
+    refused, sound = await orphan(store, line(1)), await orphan(store, line(2))
+    refusing: Any = RefusesEntry(store, refused.id)
+    done = await repair(refusing, outbox, STREAM)
+    assert done.counted == {sound.id: 1}
+    assert done.left == {refused.id: "the store refuses its entry for good: too large, says the test"}
 
 
 async def test_two_repairs_at_once_count_once(store: Store, outbox: Any) -> None:
