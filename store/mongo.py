@@ -11,7 +11,6 @@ page (`store.mongo_lists`), how a checkpoint moves on (`store.mongo_checkpoints`
 """
 
 import asyncio
-import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -21,7 +20,7 @@ from typing import Any
 import structlog
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import ASCENDING, DESCENDING, IndexModel
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import BulkWriteError
 
 from analytics import DayTally
 from store.chunks import chunks
@@ -83,6 +82,10 @@ _SCAN_BATCH = 500
 #: Documents in one query of a scan, in the order of their ids.
 _SCAN_PAGE = 5_000
 _INDEX_ATTEMPTS = 5
+#: The first entry of a writer, which says whether the writer is closed.
+_FIRST = {"seq": 1}
+#: An index of those alone.
+_OF_FIRST: dict[str, Any] = {"partialFilterExpression": _FIRST}
 
 
 class MongoStore:
@@ -136,8 +139,8 @@ class MongoStore:
             scans = await self._scans()
         if not scans:
             # Indexes for reading; FerretDB would keep them up to date (a third of an insert's time) and never use them.
-            # Only the first entries of writers have `open`, and it holds their stream: the index is small.
-            indexes[LEDGER] += [_index("stream", "kept", "at"), _index("open", sparse=True)]
+            # Of the first entries of writers alone, so that the open ones are found without the history.
+            indexes[LEDGER] += [_index("stream", "kept", "at"), _index("stream", "closed", **_OF_FIRST)]
             indexes[CHECKPOINTS] = [_index("stream", "version")]
             indexes[DAYS] = [_index("stream", "at")]
             indexes[REJECTED] = [_index("stream", *REJECTED_ORDER), _index("stream", "reason", *REJECTED_ORDER)]
@@ -145,16 +148,6 @@ class MongoStore:
             indexes[stream] = [_index(*EVENT_ORDER), *(_index(name, *EVENT_ORDER) for name in key_names)]
         for name, models in indexes.items():
             await self._make_indexes(name, models)
-        await self._open_writers(stream)
-
-    async def _open_writers(self, stream: str) -> None:
-        """Once for each stream: have the writers of earlier releases, which did not say so, listed as open."""
-        done = {"_id": f"opened:{stream}"}
-        with translated("prepare the ledger"):
-            if await self._collection(IDENTITY).find_one(done) is None:
-                await self._collection(LEDGER).update_many({"stream": stream, "seq": 1}, {"$set": {"open": stream}})
-                with contextlib.suppress(DuplicateKeyError):  # another process was quicker
-                    await self._collection(IDENTITY).insert_one(done)
 
     async def identify(self, stream: str, zone: str) -> StoreIdentity:
         """Which store this is; see the protocol."""
@@ -312,7 +305,7 @@ class MongoStore:
     async def _seek_after(self, stream: str, offsets: Mapping[str, int], page: "_Page") -> bool:
         """Jump to the tails of the writers that are open, and of those that are being read; whether there is more."""
         ledger = self._collection(LEDGER)
-        writers = {*await self._writers({"open": stream}), *offsets}
+        writers = {*await self._writers({"stream": stream, **_FIRST, "closed": None}), *offsets}
         for chunk in chunks(sorted(writers), _OR_CHUNK):
             ranges = [{"stream": stream, "writer": one, "seq": {"$gt": offsets.get(one, 0)}} for one in chunk]
             tails = ledger.find({"$or": ranges}, batch_size=_SCAN_BATCH, limit=page.room + 1).sort(
@@ -331,18 +324,18 @@ class MongoStore:
             ranges = [{"writer": one, "seq": {"$gt": offset}} for one, offset in offsets.items()]
             conditions["$or"] = [*ranges, {"writer": {"$nin": [*offsets]}}]
         found = await self._collection(LEDGER).find(conditions, batch_size=_SCAN_BATCH).to_list(None)
-        listed = {one["writer"] for one in found if "open" in one} | offsets.keys()
+        listed = {one["writer"] for one in found if one["seq"] == 1 and "closed" not in one} | offsets.keys()
         found = [one for one in found if one["writer"] in listed and one["seq"] > offsets.get(one["writer"], 0)]
         found.sort(key=lambda document: (document["writer"], document["seq"]))
         return not all(page.take(document) for document in found)
 
     async def close_writers(self, stream: str, writers: Iterable[str]) -> None:
-        """Take the writers' first entries out of the index of those that are open."""
+        """Mark their first entries. A first entry without a mark is open, whichever release wrote it."""
         ledger = self._collection(LEDGER)
         with translated(f"close writers of {stream}"):
             for chunk in chunks(sorted(writers), _OR_CHUNK):
-                first = {"stream": stream, "seq": 1, "writer": {"$in": chunk}}
-                await ledger.update_many(first, {"$unset": {"open": ""}})
+                first = {"stream": stream, **_FIRST, "writer": {"$in": chunk}}
+                await ledger.update_many(first, {"$set": {"closed": True}})
 
     async def scan_ledger(self, stream: str, since: float = 0.0) -> AsyncIterator[LedgerEntry]:
         """All ledger entries since a time, in no order."""
@@ -399,12 +392,12 @@ class MongoStore:
         await self._checkpoints.tidy(head, named, days_before)
 
     async def _is_closed(self, stream: str, writer: str) -> bool:
-        """Whether a writer is sealed, and its first entry says that it is no longer open: all of it is folded."""
+        """Whether a writer is sealed, and its first entry says that it is closed: all of it is folded."""
         ledger = self._collection(LEDGER)
         if await ledger.find_one({"_id": seal_id(writer)}, {"_id": True}) is None:
             return False
-        first = await ledger.find_one({"stream": stream, "writer": writer, "seq": 1}, {"open": True})
-        return first is not None and "open" not in first
+        first = await ledger.find_one({"stream": stream, "writer": writer, **_FIRST}, {"closed": True})
+        return first is not None and "closed" in first
 
     # Rejected
 
@@ -483,5 +476,5 @@ class _Page:
         return True
 
 
-def _index(*names: str, unique: bool = False, sparse: bool = False) -> IndexModel:
-    return IndexModel([(name, ASCENDING) for name in names], unique=unique, sparse=sparse)
+def _index(*names: str, **options: Any) -> IndexModel:
+    return IndexModel([(name, ASCENDING) for name in names], **options)

@@ -144,9 +144,7 @@ def _added(document: Mapping[str, Any], body: bytes, stream: Stream | None) -> d
 
 
 def ledger_document(entry: LedgerEntry) -> dict[str, Any]:
-    """A ledger entry as a document; `kept` says that its tally is there, for the index that finds old ones, and `open`
-    in a writer's first entry that the writer is not closed."""
-    first = {"open": entry.stream} if entry.seq == 1 else {}
+    """A ledger entry as a document; `kept` says that its tally is there, for the index that finds old ones."""
     return {
         "_id": entry.frame,
         "stream": entry.stream,
@@ -155,7 +153,6 @@ def ledger_document(entry: LedgerEntry) -> dict[str, Any]:
         "tally": None if entry.tally is None else encode_tally(entry.tally).decode(),
         "kept": entry.tally is not None,
         "at": float(entry.at),
-        **first,
     }
 
 

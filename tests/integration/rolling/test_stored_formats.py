@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import store as stores
-from analytics import Tally
+from analytics import Tally, encode_tally
 from broker.exchanges import PARTIALS
 from broker.frames import Frame
 from broker.protocol import Message
@@ -226,3 +226,34 @@ async def test_receipts_that_an_earlier_release_stored_are_listed_whole(ferret: 
     bare = await stores.connect(url)  # nobody told it how to read receipts: nothing fails
     assert len(await bare.events(STREAM.name, EventQuery())) == len(events)
     await bare.close()
+
+
+@pytest.mark.mongo
+@pytest.mark.parametrize("scans", [True, False])
+async def test_what_a_worker_of_an_earlier_release_counts_is_read(
+    ferret: FerretServer, monkeypatch: pytest.MonkeyPatch, scans: bool
+) -> None:
+    """Also when it took its writer id after this release prepared the store, and until the writer is closed."""
+    monkeypatch.setattr("store.mongo._OF_FIRST", {})  # FerretDB has no partial indexes
+    url = ferret.database()
+    store = await stores.connect(url, [STREAM])
+    assert isinstance(store, MongoStore)
+    await store.prepare(STREAM.name, STREAM.key_names)
+    store._scans_filters = scans
+    ledger = store._client[urlsplit(url).path[1:]]["ledger"]
+    await ledger.insert_one(
+        {
+            "_id": "f",
+            "stream": STREAM.name,
+            "writer": "earlier",
+            "seq": 1,
+            "tally": encode_tally(Tally()).decode(),
+            "kept": True,
+            "at": NOON,
+        }
+    )
+    assert [one.writer for one in await store.ledger_after(STREAM.name, {})] == ["earlier"]
+    await store.close_writers(STREAM.name, ["earlier"])
+    await store.prepare(STREAM.name, STREAM.key_names)
+    assert await store.ledger_after(STREAM.name, {}) == []
+    await store.close()
