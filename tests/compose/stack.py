@@ -157,12 +157,16 @@ class Stack:
         return await self.compose(*run, given=program)
 
     async def get(self, path: str) -> Any:
-        """The JSON that an entrypoint answers, through the published port."""
+        """The JSON that an entrypoint answers, through the published port; asked again while it is refused."""
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {self.token}"}) as session:
-            async with session.get(self.url + path) as answer:
-                body = await answer.text()
-                assert answer.status == 200, body
-                return json.loads(body)
+
+            async def answered() -> str:
+                async with session.get(self.url + path) as answer:
+                    body = await answer.text()
+                    assert answer.status == 200, body
+                    return body
+
+            return json.loads(await eventually(answered, timeout=60, every=0.5))
 
     async def kill(self, service: str, index: int = 1) -> str:
         """SIGKILL to what runs in a container; its name. From inside: a container that is killed from outside counts
