@@ -28,7 +28,10 @@ class _HeadState(msgspec.Struct, kw_only=True):
     offsets: dict[str, int]
     folded: tuple[int, int] = (0, 0)
     closing: list[str] = []
-    days: dict[str, str]
+    #: the days, where the first release could carry the head on; it asks for no version, but for this field
+    days: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    #: the days of a head that the first release must not replace, as it would forget the folded writers or the months
+    latest_days: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     months: dict[str, str] = {}
     seconds: dict[int, list[int]]
 
@@ -45,8 +48,10 @@ _version_decoder = msgspec.json.Decoder(_Version)
 
 
 def head_to_text(head: Head) -> str:
-    """A head's maps as JSON."""
+    """A head's maps as JSON. The first release can read it while it would lose nothing by replacing it."""
     seconds = {second: list(row) for second, row in head.seconds.items()}
+    days = dict(head.days)
+    beyond_first = bool(head.generation or head.folded.writers or head.closing or head.months)
     state = _HeadState(
         v=HEAD_VERSION,
         token=head.token,
@@ -54,7 +59,8 @@ def head_to_text(head: Head) -> str:
         offsets=dict(head.offsets),
         folded=(head.folded.writers, head.folded.entries),
         closing=sorted(head.closing),
-        days=dict(head.days),
+        days=msgspec.UNSET if beyond_first else days,
+        latest_days=days if beyond_first else msgspec.UNSET,
         months=dict(head.months),
         seconds=seconds,
     )
@@ -71,6 +77,9 @@ def head_from_text(stream: str, version: int, text: str) -> Head:
                 f"this one knows {HEAD_VERSION}"
             )
         state = _head_decoder.decode(text)
+        days = state.days if state.latest_days is msgspec.UNSET else state.latest_days
+        if days is msgspec.UNSET:
+            raise StoreDataError(f"checkpoint {version} of {stream} names no days")
     except msgspec.MsgspecError as exc:
         raise StoreDataError(f"checkpoint {version} of {stream} cannot be read: {exc}") from exc
     return Head(
@@ -81,7 +90,7 @@ def head_from_text(stream: str, version: int, text: str) -> Head:
         offsets=state.offsets,
         folded=Folded(*state.folded),
         closing=frozenset(state.closing),
-        days=state.days,
+        days=days,
         months=state.months,
         seconds=state.seconds,
     )
