@@ -10,6 +10,7 @@ from functools import partial
 
 import structlog
 
+from analytics import DayTally, encode_day
 from broker.errors import BrokerError
 from broker.exchanges import RECEIPTS
 from broker.protocol import Message
@@ -91,6 +92,8 @@ class Story:
         await asyncio.sleep(TIME_LIMIT + 1)  # calls that were slow before may fail until now
         await self._rest(clients)
         await self._work_on()
+        if random.Random(f"rebuild {plan.seed}").random() < 0.3:
+            await self._rebuild()
         reader.cancel()
         await self._judge()
 
@@ -249,6 +252,21 @@ class Story:
             assert await self._send(receipts, attempts=1), "refused, although nothing is wrong any more"
         await self._rest([])
         assert self.system.failures.failed == before, "a flush fails, although nothing is wrong any more"
+
+    async def _rebuild(self) -> None:
+        """Day documents are damaged, and an operator has the totals made anew; whoever starts then reads those."""
+        tables = self.store.committed
+        if self.world.bugs or self.loop.errors or self.model.set_aside(tables):
+            return
+        head = tables.heads.get(STREAM.name)
+        for document in head.days.values() if head else ():
+            tables.days[document] = encode_day(DayTally())
+        await self.system.parts.rebuild(MemoryStore(tables, f"rebuild {len(tables.days)}"), STREAM)
+        for service in (*self.system.services, self._page):
+            service.process.crash()
+        self.model.published.clear()
+        self._reading = None
+        await self._rest([])
 
     def _unrest(self) -> str | None:
         """What is still under way."""

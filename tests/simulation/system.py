@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from unittest.mock import patch
@@ -29,6 +29,7 @@ from engine import (
     WorkerMetrics,
 )
 from engine.flush import Flushed
+from engine.rebuild import rebuild
 from streams import ReceiptStream
 from tests.simulation.broker import BrokerServer
 from tests.simulation.connection import SimulatedBroker
@@ -55,6 +56,7 @@ class Parts:
     totals: Callable[..., Totals] = Totals
     tables: Callable[[], Tables] = Tables
     store: Callable[[World, Callable[[], Tables]], StoreServer] = StoreServer
+    rebuild: Callable[..., Awaitable[object]] = rebuild
 
 
 class _Failures(WorkerMetrics):

@@ -4,10 +4,12 @@ The simulation has to catch each of them: a check that no wrong variant trips ov
 """
 
 import asyncio
+import importlib
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 from analytics import Tally
 from broker.group_commit import GroupCommit
@@ -19,9 +21,13 @@ from engine.prepare import rejected
 from engine.totals import Merged
 from store.errors import StoreError, StoreRefusedError
 from store.protocol import Head, LedgerEntry, Owner, Store
+from streams.base import Stream
 from tests.simulation.memory import Tables
 from tests.simulation.store import StoreServer
 from tests.simulation.system import Parts
+
+#: `engine.rebuild` is the function of that name.
+REBUILD: Any = importlib.import_module("engine.rebuild")
 
 
 class AnswersBeforeTheConfirm(GroupCommit):
@@ -356,6 +362,31 @@ class DropsTalliesOfOpenWriters(Tables):
                 self.ledger[frame] = replace(entry, tally=None)
 
 
+async def rebuild_from_the_ledger(store: Store, stream: Stream) -> None:
+    """Makes totals anew from the ledger's tallies, some of which were dropped."""
+    totals = Totals(store, stream.name)
+    await totals.sync()
+    head = await REBUILD._next_head(store, stream, totals)
+    whole = Tally()
+    async for entry in store.scan_ledger(stream.name):
+        whole.merge(entry.tally or Tally())
+    days = {day: await store.write_day(stream.name, day, tally, head.version) for day, tally in whole.days.items()}
+    assert await store.swap_head(replace(head, days=days))
+
+
+async def rebuild_at_the_checkpoints_offsets(store: Store, stream: Stream) -> None:
+    """Makes totals anew from all events, and reads the ledger above the checkpoint once more on top of them."""
+    right = REBUILD._next_head
+
+    async def wrong(store: Store, stream: Stream, totals: Totals) -> Head:
+        base = totals.head
+        head: Head = await right(store, stream, totals)
+        return replace(head, offsets=base.offsets if base else {}, folded=base.folded if base else head.folded)
+
+    with patch.object(REBUILD, "_next_head", wrong):
+        await REBUILD.rebuild(store, stream)
+
+
 #: Every wrong variant by its name.
 VARIANTS = {
     "a 202 before the confirm": Parts(commit=AnswersBeforeTheConfirm),
@@ -389,4 +420,6 @@ VARIANTS = {
     "forgetting which writers are closing": Parts(totals=ForgetsClosingWriters),
     "ignoring generations": Parts(totals=IgnoresGenerations),
     "dropping tallies of open writers": Parts(tables=DropsTalliesOfOpenWriters),
+    "rebuilding from the ledger": Parts(rebuild=rebuild_from_the_ledger),
+    "rebuilding at the checkpoint's offsets": Parts(rebuild=rebuild_at_the_checkpoints_offsets),
 }
