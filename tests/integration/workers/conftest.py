@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -105,7 +106,7 @@ class Place:
             clock=lambda: self.now,
         )
 
-    def totals(self, **config: Any) -> TotalsKeeper:
+    def totals(self, monotonic: Callable[[], float] = time.monotonic, **config: Any) -> TotalsKeeper:
         """A totals process in a hurry."""
         quick = {"publish_s": 0.05, "sync_s": 0.05, "checkpoint_s": 0.05, "standby_s": 0.05, **config}
         return TotalsKeeper(
@@ -117,6 +118,7 @@ class Place:
             topology=self.topology,
             metrics=TotalsMetrics(CollectorRegistry()),
             clock=lambda: self.now,
+            monotonic=monotonic,
         )
 
     @asynccontextmanager

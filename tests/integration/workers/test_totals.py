@@ -387,3 +387,39 @@ async def test_a_store_restored_under_running_totals_is_read_again(place: Place)
         assert (after["sum"], after["revision"]) == (0, 0)
         assert before["epoch"] != epoch
     await listener.close()
+
+
+async def test_old_data_that_cannot_be_dropped_are_no_reason_to_be_unready(place: Place) -> None:
+    """No total depends on it; it is tried again."""
+    keeper = place.totals(tidy_s=0.05)
+    place.store.failing = {"tidy"}
+    async with place.running(keeper.run), place.running(place.worker().run):
+        await place.publish(place.frame(1))
+        await eventually(lambda: place.store.failures >= 2)
+        await keeper.check()
+        assert keeper._totals.revision == 1
+
+
+async def test_all_minutes_are_published_each_minute_also_by_a_clock_that_was_set_back(place: Place) -> None:
+    """Whoever listens anew knows the whole day within a minute, whatever the wall clock shows."""
+    listener = await place.broker.subscribe("test", {"metrics": "receipts.minutes"})
+    uptime = [1000.0]
+    keeper = place.totals(monotonic=lambda: uptime[0])
+    async with place.running(keeper.run):
+        await next_body(listener, "receipts.minutes", complete=True)
+        await next_body(listener, "receipts.minutes", complete=False)
+        place.now -= 3600
+        uptime[0] += 61
+        assert (await next_body(listener, "receipts.minutes", complete=True))["asOf"] == place.now
+    await listener.close()
+
+
+async def test_seconds_of_reception_ahead_of_the_clock_are_forgotten(place: Place) -> None:
+    """An entrypoint whose clock was a day ahead does not fill the rates' memory for ever."""
+    keeper = place.totals()
+    async with place.running(keeper.run), place.running(place.worker().run):
+        place.now += 86_400
+        await place.publish(place.frame(1))
+        await eventually(lambda: keeper._totals.revision == 1)
+        place.now -= 86_400
+        await eventually(lambda: not keeper._totals.seconds)
