@@ -23,7 +23,7 @@ _MONTHS_CACHED = 120
 
 
 class DocumentGoneError(StoreError):
-    """A document that a head names is not there any more: the head has moved on."""
+    """A document that a head names is not there any more, or not known: the head has moved on."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -296,7 +296,7 @@ class TotalsKeeper:
 
     async def _seal(self) -> None:
         if self._totals.synced:
-            await self._totals.seal(self._totals.idle_writers(), self._clock())
+            await self._totals.seal_idle(self._clock())
             self._gap.set()
 
     async def _publish(self) -> None:

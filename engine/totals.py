@@ -14,7 +14,7 @@ import structlog
 
 from analytics.tally import DayTally, Tally, merge_rows
 from engine.checkpoint import Attempt, DayDocuments, DocumentGoneError
-from store.errors import StoreDataError, StoreError
+from store.errors import StoreDataError
 from store.protocol import LEDGER_BYTES, LEDGER_LIMIT, Folded, Head, LedgerEntry, Store, seal_id
 
 log = structlog.get_logger()
@@ -98,7 +98,7 @@ class Totals:
         self._whole: dict[str, DayTally] = {}
         #: seals that were merged: their writers are folded at the next checkpoint
         self._sealed: set[str] = set()
-        #: writers that had an entry since `idle_writers` was asked for
+        #: writers that had an entry since `seal_idle` last ended
         self._active: set[str] = set(base.offsets)
         #: writer → highest seq that a partial spoke of and that is not merged
         self._announced: dict[str, int] = {}
@@ -262,11 +262,16 @@ class Totals:
 
     # Finished writers
 
-    def idle_writers(self) -> list[str]:
-        """The writers without an entry since this was last called, for `seal`; none the first time."""
+    async def seal_idle(self, at: float) -> None:
+        """End the writers without an entry since this was last done; none the first time. Raises StoreError: then they
+        are looked for again from the time before."""
         idle = [writer for writer in self.offsets if writer not in self._active and writer not in self._sealed]
-        self._active.clear()
-        return idle
+        active, self._active = self._active, set()
+        try:
+            await self.seal(idle, at)
+        except BaseException:
+            self._active |= active
+            raise
 
     async def seal(self, writers: Iterable[str], at: float) -> None:
         """End writers by one last ledger entry each; one that has appended something meanwhile is left alone.
@@ -306,7 +311,8 @@ class Totals:
                 return True
             attempt = self._snapshot()
             try:
-                attempt.head = await self._documents.write(self._head or _NO_HEAD, self._attempts, attempt)
+                with self._unless_gone():
+                    attempt.head = await self._documents.write(self._head or _NO_HEAD, self._attempts, attempt)
             except BaseException:
                 self._take_back(attempt)
                 raise
@@ -396,12 +402,13 @@ class Totals:
     async def day(self, day: str) -> DayTally:
         """The totals of one business day, kept up to date by merging from then on; not to be changed.
 
-        Raises StoreError before the checkpoint was read, and when it moved on meanwhile: read again, and ask again.
+        Raises StoreError: DocumentGoneError before the checkpoint was read, and when it moved on meanwhile; read again,
+        and ask again.
         """
         if day not in self._whole:
             async with self._turn:
                 if not self.loaded:
-                    raise StoreError("the totals are being read from the checkpoint again")
+                    raise DocumentGoneError("the totals are being read from the checkpoint again")
                 with self._unless_gone():
                     whole = await self._documents.read(self._head or _NO_HEAD, day)
                 for amounts in (*(attempt.days for attempt in self._attempts), self._fresh):
@@ -410,7 +417,9 @@ class Totals:
                 while len(self._whole) >= _WHOLE_DAYS:
                     del self._whole[next(iter(self._whole))]
                 self._whole[day] = whole
-        return self._whole[day]
+        whole = self._whole[day]
+        whole.bound()  # else a key that was counted among the others would be shown apart, with a part of its sums
+        return whole
 
     def _unless_gone(self) -> "_Reload":
         return _Reload(self)

@@ -1,11 +1,13 @@
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
 from analytics import DayTally, Tally, decode_day
+from analytics.tally import MOST_KEYS, OTHERS
 from engine import Merged, Totals
 from engine.checkpoint import DAYS_IN_HEAD
 from store.errors import StoreError
@@ -157,9 +159,9 @@ async def test_finished_writers_become_a_sum() -> None:
     await store.append([entry(1), entry(2)])
     totals = Totals(store, "receipts")
     await totals.sync()
-    assert totals.idle_writers() == []
-    assert totals.idle_writers() == ["w"]
-    await totals.seal(["w"], 0.0)
+    for entries in (2, 3):
+        await totals.seal_idle(0.0)
+        assert len(store.ledger) == entries
     assert await store.append([entry(3)]) == 0
     await totals.sync()
     assert await totals.checkpoint()
@@ -189,6 +191,72 @@ async def test_a_writer_that_goes_on_is_not_sealed() -> None:
     await totals.seal(["w"], 0.0)
     await totals.sync()
     assert (totals.offsets, len(store.ledger)) == ({"w": 2}, 2)
+
+
+async def test_a_round_of_seals_that_failed_ends_nobody_who_was_busy() -> None:
+    """It is tried again soon, and then it is still about the writers that had no entry since the round before."""
+
+    class Full(MemoryStore):
+        full = False
+
+        async def append(self, entries: Sequence[LedgerEntry]) -> int:
+            if self.full:
+                raise StoreError("no entry today")
+            return await super().append(entries)
+
+    store = Full()
+    await store.append([entry(1), replace(entry(1), writer="busy", frame="b1")])
+    totals = Totals(store, "receipts")
+    await totals.sync()
+    await totals.seal_idle(0.0)
+    await store.append([replace(entry(2), writer="busy", frame="b2")])
+    await totals.sync()
+    store.full = True
+    with pytest.raises(StoreError, match="no entry"):
+        await totals.seal_idle(0.0)
+    store.full = False
+    await totals.seal_idle(0.0)
+    assert [one.writer for one in store.ledger.values() if one.is_seal] == ["w"]
+
+
+async def test_totals_that_stand_on_documents_that_are_gone_begin_again() -> None:
+    """Another process wrote checkpoints and dropped what the head of this one names, and then went away."""
+    store = MemoryStore()
+    await store.append([entry(1)])
+    frozen, other = Totals(store, "receipts"), Totals(MemoryStore(store.tables, "other"), "receipts")
+    await frozen.sync()
+    assert await frozen.checkpoint()
+    await store.append([entry(2, 5)])
+    await other.sync()
+    assert await other.checkpoint()
+    head = store.heads["receipts"]
+    await store.tidy(head, named=await other.named(head), tallies_before=0, days_before=1e12)
+    await frozen.sync()
+    with pytest.raises(StoreError, match="is gone"):
+        await frozen.checkpoint()
+    await store.append([entry(3, 7)])
+    await frozen.sync()
+    assert await frozen.checkpoint()
+    assert await in_checkpoint(store) == [22, 3]
+
+
+async def test_a_key_among_the_others_is_never_shown_apart() -> None:
+    """However it comes back: what is read of a day has exact sums for each key that it names."""
+    store = MemoryStore()
+    tally = Tally()
+    for number in range(MOST_KEYS + 100):
+        tally.day(DAY).add("stores", str(number), 10, 1)
+    await store.append([LedgerEntry(frame="f1", stream="receipts", writer="w", seq=1, tally=tally, at=0.0)])
+    totals = Totals(store, "receipts")
+    await totals.sync()
+    shown = set((await totals.day(DAY)).tables["stores"])
+    again = next(str(number) for number in range(MOST_KEYS + 100) if str(number) not in shown)
+    more = Tally()
+    more.day(DAY).add("stores", again, 10, 1)
+    assert totals.merge("w", 2, 2, more) is Merged.MERGED
+    stores = (await totals.day(DAY)).tables["stores"]
+    assert again not in stores
+    assert stores[OTHERS] == [1010, 101]
 
 
 async def test_a_long_history_of_days_leaves_the_head_small() -> None:
