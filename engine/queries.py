@@ -51,9 +51,9 @@ class TotalsReader:
         self._make = totals
         self._totals: Totals | None = None
         self._begun_at = self._read_at = 0.0
-        self._reading: asyncio.Task[None] | None = None
-        #: numbers of the last reading that was begun, and that was finished
-        self._begun = self._finished = 0
+        self._reading: asyncio.Task[Totals] | None = None
+        #: number of the last reading that was begun
+        self._begun = 0
 
     async def day(self, day: str, *, within_s: float | None = None) -> tuple[DayTally, int, float]:
         """The totals of one business day, today or long ago; a day without events is an empty tally.
@@ -72,15 +72,18 @@ class TotalsReader:
             async with asyncio.timeout(within_s):
                 for attempt in range(1, _ATTEMPTS + 1):
                     totals = await self._read()
+                    loads = totals.loads
                     try:
                         tally = await totals.day(day)
-                        return tally.copy(), totals.revision, as_of
                     except DocumentGoneError:
                         if attempt == _ATTEMPTS:
                             raise
+                        continue
+                    if totals.loads == loads:  # else another reading has begun from a newer head meanwhile
+                        return tally.copy(), totals.revision, as_of
         except TimeoutError:
             raise TotalsNotReadError("the totals are behind and are being read; ask again in a moment") from None
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        raise TotalsNotReadError("the checkpoint moved on each time that the totals were read; ask again in a moment")
 
     async def summary(self, day: str, *, within_s: float | None = None) -> dict[str, Any]:
         """The totals of one business day, as `GET /totals/{day}` answers: `Stream.summary`, `revision` and `asOf`.
@@ -99,16 +102,17 @@ class TotalsReader:
     async def _read(self) -> Totals:
         """Totals that were read to the ledger's end in a reading that began after this call."""
         ticket = self._begun + 1
-        while self._finished < ticket:
+        while True:
             if self._reading is None or self._reading.done():
                 self._begun += 1
-                self._reading = asyncio.ensure_future(self._read_on(self._begun))
+                self._reading = asyncio.ensure_future(self._read_on())
                 self._reading.add_done_callback(_look_at)
-            await asyncio.shield(self._reading)
-        assert self._totals is not None
-        return self._totals
+            number = self._begun
+            totals = await asyncio.shield(self._reading)
+            if number >= ticket:
+                return totals
 
-    async def _read_on(self, number: int) -> None:
+    async def _read_on(self) -> Totals:
         now = self._monotonic()
         totals = self._totals
         if totals is not None:
@@ -120,10 +124,12 @@ class TotalsReader:
             self._begun_at = now
             totals = self._totals = self._make(self._store, self._stream.name, page_bytes=_PAGE_BYTES)
         await totals.sync()
-        self._finished, self._read_at = number, self._monotonic()
+        totals.keep_seconds(0, -1)  # the rates are not asked for
+        self._read_at = self._monotonic()
+        return totals
 
 
-def _look_at(reading: "asyncio.Task[None]") -> None:
+def _look_at(reading: "asyncio.Task[Totals]") -> None:
     """Whoever still waits for a reading gets its error; if nobody does, the next reading will have it again."""
     if not reading.cancelled():
         reading.exception()

@@ -1,5 +1,6 @@
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -130,9 +131,62 @@ async def test_a_reader_that_was_not_asked_for_long_begins_from_the_newest_head(
     reader = TotalsReader(store, STREAM, monotonic=lambda: now[0])
     await reader.day(TODAY)
     held = reader._totals
+    await store.append([entry(4, TODAY, 10)])
+    store.ledger["f4"] = replace(store.ledger["f4"], tally=Tally(seconds={1: [1, 0, 0]}))
     await reader.day(TODAY)
     assert reader._totals is held
+    assert held is not None
+    assert held.seconds == {}, "they would grow as long as nobody writes a checkpoint"
     now[0] += 61
-    assert (await reader.day(TODAY))[1] == 3
+    assert (await reader.day(TODAY))[1] == 4
     assert reader._totals is not held
+    await reader.close()
+
+
+class Beside:
+    """A clock that has somebody else ask at the very moment at which a reading ends."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.end: Callable[[], object] = lambda: None
+        self._asked = 0
+
+    def __call__(self) -> float:
+        now = self.now
+        self._asked += 1
+        if self._asked == 2:  # asked for the time when a reading begins and when it ends
+            self.end()
+        return now
+
+
+async def test_a_reading_that_begins_anew_takes_nothing_from_who_waited_for_the_one_before() -> None:
+    """The next reader begins from the newest head; who is about to get an answer gets all that was read."""
+    store, clock, others = await two_days(), Beside(), []
+    reader = TotalsReader(store, STREAM, monotonic=clock, totals=lambda *of, **_: Totals(*of, page=1))
+
+    def end() -> None:
+        clock.now += 61
+        others.append(asyncio.ensure_future(reader.day(TODAY)))
+
+    clock.end = end
+    first, revision, _ = await reader.day(TODAY)
+    assert (first.row("total", "", 2), revision) == ([200_000, 1], 3)
+    assert [(await other)[1] for other in others] == [3]
+    await reader.close()
+
+
+async def test_a_head_of_another_generation_that_comes_in_between_is_read_first() -> None:
+    """Whoever has to wait for it gets the day as of that head: neither an error nor a part of it."""
+    store, clock, others = await two_days(), Beside(), []
+    reader = TotalsReader(store, STREAM, monotonic=clock, totals=lambda *of, **_: Totals(*of, page=1))
+
+    def end() -> None:
+        head = store.heads["receipts"]
+        store.heads["receipts"] = replace(head, version=head.version + 1, generation=1, token="another")
+        others.append(asyncio.ensure_future(reader.day(TODAY)))
+
+    clock.end = end
+    yesterday, revision, _ = await reader.day(YESTERDAY)
+    assert (yesterday.row("total", "", 2), revision) == ([150_000, 2], 3)
+    assert [(await other)[1] for other in others] == [3]
     await reader.close()
