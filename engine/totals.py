@@ -104,6 +104,8 @@ class Totals:
         self._announced: dict[str, int] = {}
         #: the same when the reading of the ledger that is under way began
         self._announced_before: dict[str, int] | None = None
+        #: writers whose next entry that reading did not find, while it found later ones: an append is under way
+        self._passed: set[str] = set()
 
     @property
     def revision(self) -> int:
@@ -197,7 +199,8 @@ class Totals:
             if self._announced_before is None:
                 self._announced_before = dict(self._announced)
             before = self.revision
-            offsets = {**self.offsets, **dict.fromkeys(self._closing, _ALL)}
+            passed, self._passed = self._passed, set()  # kept as long as the reading goes on
+            offsets = {**self.offsets, **dict.fromkeys((*self._closing, *passed), _ALL)}
             page = await self._store.ledger_after(self._stream, offsets, limit=self._page, max_bytes=self._page_bytes)
             merged = 0
             for number, entry in enumerate(page, start=1):
@@ -206,7 +209,9 @@ class Totals:
                 merged += self._merge_entry(entry)
                 if number % _ENTRIES_PER_TURN == 0:
                     await asyncio.sleep(0)
-            if page.more and self.revision > before:
+            if page.more:
+                # A page of nothing but what lies behind gaps: others may have more.
+                self._passed = passed if self.revision > before else passed | {entry.writer for entry in page}
                 return merged, True
             if await self._overtaken():
                 self.loaded = self.synced = False

@@ -324,3 +324,17 @@ async def test_every_page_is_read_even_if_partials_are_faster() -> None:
     totals._store = Overtaken()  # type: ignore[assignment]
     await totals.sync()
     assert totals.revision == 4
+
+
+async def test_a_gap_that_fills_a_page_hides_no_other_writer() -> None:
+    """What lies behind it waits for the append that is under way; the others are read, and it is read afterwards."""
+    store = MemoryStore()
+    late, *others = (replace(entry(seq), writer="a", frame=f"a{seq}") for seq in (1, 2, 3, 4))
+    for one in (*others, entry(1)):
+        await store.append([one])
+    totals = Totals(store, "receipts", page=2)
+    await totals.sync()
+    assert (totals.offsets, totals.synced) == ({"w": 1}, True)
+    await store.append([late])
+    await totals.sync()
+    assert totals.offsets == {"a": 4, "w": 1}
