@@ -85,14 +85,14 @@ async def test_live_pages_come_up_without_the_store_and_the_probes_say_what_is_m
         async def both() -> bool:
             return await failing() == {"store", "broker"}
 
-        await eventually(only_the_store, timeout=20, every=0.5)
+        await eventually(only_the_store, timeout=90, every=0.5)
         status, text = await answer(f"http://127.0.0.1:{probes}/metrics")
         assert status == 200
         assert 'tillstream_dashboard_messages_total{outcome="accepted"}' in text
         speaker.speaking = False
-        await eventually(both, timeout=30, every=0.5)
+        await eventually(both, timeout=90, every=0.5)
         speaker.speaking = True
-        await eventually(only_the_store, timeout=20, every=0.5)
+        await eventually(only_the_store, timeout=90, every=0.5)
         assert await process.stop() == 0
     finally:
         await process.discard()
@@ -104,7 +104,7 @@ def _taken(port: int) -> str:
 
 async def test_a_port_of_the_probes_that_is_taken_is_said_at_once(speaker: Speaker) -> None:
     """Two dashboards on one machine need a port each."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         process = Process(
