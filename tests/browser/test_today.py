@@ -332,9 +332,9 @@ async def test_a_page_outlives_its_server(browser: Browser, publisher: Publisher
     async with serving(publisher._broker, port=port) as first:
         seen = await visit(browser, first.url)
         await expect(seen.page.locator("#lost")).to_be_hidden()
-    await expect(seen.page.locator("#lost")).to_be_visible(timeout=5_000)
+    await expect(seen.page.locator("#lost")).to_be_visible(timeout=20_000)
     async with serving(publisher._broker, port=port):
-        await expect(seen.page.locator("#lost")).to_be_hidden(timeout=15_000)
+        await expect(seen.page.locator("#lost")).to_be_hidden(timeout=90_000)
         await expect(seen.page.locator(".receipts .number")).to_have_text("1,203", timeout=SOON)
         await seen.page.close()
 
