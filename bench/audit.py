@@ -51,17 +51,17 @@ def audit_memory(entries: int) -> dict[str, Any]:
         "seconds": round(took, 1),
         "events_per_second": round(report["events"] / took),
         "max_mib": round(usage.ru_maxrss / 1024, 1),
-        "limit_mib": container_limit_mib(),
+        "limit_mib": container_limit_mib("tillstream"),
     }
 
 
-def container_limit_mib() -> float:
-    """The memory limit of the service `tillstream`, which runs commands, in docker-compose.yml."""
-    service = re.search(
-        r"\n  tillstream:.*?\n    mem_limit: (\d+)([mg])\n", (ROOT / "docker-compose.yml").read_text(), re.DOTALL
+def container_limit_mib(service: str) -> float:
+    """The memory limit of a service in docker-compose.yml; `tillstream` runs commands."""
+    limit = re.search(
+        rf"\n  {service}:.*?\n    mem_limit: (\d+)([mg])\n", (ROOT / "docker-compose.yml").read_text(), re.DOTALL
     )
-    assert service is not None
-    return int(service[1]) * (1024 if service[2] == "g" else 1)
+    assert limit is not None
+    return int(limit[1]) * (1024 if limit[2] == "g" else 1)
 
 
 async def _fill(path: Path, entries: int) -> None:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench import audit, dashboard, flush, grouping, memory, post, restart, storm, worker_memory
+from bench import audit, dashboard, entrypoint_memory, flush, grouping, memory, post, restart, storm, worker_memory
 from bench.results import Comparison
 from runtime import configure_logging
 from streams import TillstreamError
@@ -20,8 +20,8 @@ def command(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="Run just these: post, ndjson, flush, storm, grouping, memory, worker-memory, audit-memory, restart, "
-            "dashboard."
+            help="Run just these: post, ndjson, flush, storm, grouping, memory, worker-memory, entrypoint-memory, "
+            "audit-memory, restart, dashboard."
         ),
     ] = None,
     rounds: Annotated[int, typer.Option(help="Rounds of each comparison; the ratio is their median.", min=1)] = 3,
@@ -56,7 +56,16 @@ def command(
         "flush": lambda: flush.flush(rounds, frames),
     }
     chosen = only or list(comparisons)
-    special = {"storm", "grouping", "memory", "worker-memory", "audit-memory", "restart", "dashboard"}
+    special = {
+        "storm",
+        "grouping",
+        "memory",
+        "worker-memory",
+        "entrypoint-memory",
+        "audit-memory",
+        "restart",
+        "dashboard",
+    }
     unknown = set(chosen) - {*comparisons, *special}
     if unknown:
         raise typer.BadParameter(f"there is no benchmark {', '.join(sorted(unknown))}")
@@ -71,6 +80,8 @@ def command(
             results[name] = restart.restart(below, above)
         elif name == "worker-memory":
             results[name] = worker_memory.worker_memory()
+        elif name == "entrypoint-memory":
+            results[name] = entrypoint_memory.entrypoint_memory()
         elif name == "storm":
             results[name] = storm.storm(rounds, storm_receipts)
         elif name == "grouping":
@@ -95,6 +106,8 @@ def command(
         to.write_text(json.dumps(results, indent=2) + "\n")
     if results.get("worker-memory", {}).get("exceeded"):
         sys.exit("error: the worker took more memory than its setting says")
+    if exceeded := results.get("entrypoint-memory", {}).get("exceeded"):
+        sys.exit(f"error: the entrypoint took more memory than its container may have: {', '.join(exceeded)}")
     if late := results.get("dashboard", {}).get("late"):
         sys.exit(f"error: not updated for more than {dashboard.GAP_LIMIT_SECONDS:g} s: {', '.join(late)}")
 

@@ -49,7 +49,7 @@ def worker_memory() -> dict[str, Any]:
                 if time.monotonic() - began > _PATIENCE_S:
                     raise TimeoutError(f"the worker did not store {FRAMES} frames in {_PATIENCE_S:g} s")
                 time.sleep(0.5)
-            peak = _peak_bytes(pid)
+            peak = peak_bytes(pid)
     return {
         "frames": FRAMES,
         "frame_mib": round(FRAME_BYTES / _MIB, 1),
@@ -95,7 +95,7 @@ def _frames(metrics: str) -> int:
     return 0
 
 
-def _peak_bytes(pid: int) -> int:
+def peak_bytes(pid: int) -> int:
     """The most resident memory that a process had."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
