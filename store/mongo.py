@@ -38,7 +38,7 @@ from store.mongo_client import (
     write_errors,
 )
 from store.mongo_identity import IDENTITY, MongoIdentity
-from store.mongo_lists import EVENT_ORDER, REJECTED_ORDER, WHOLE_BATCH, event_page
+from store.mongo_lists import EVENT_ORDER, REJECTED_ORDER, event_page
 from store.mongo_records import (
     RESERVED_NAMES,
     EventRecord,
@@ -84,8 +84,6 @@ _SCAN_PAGE = 5_000
 _INDEX_ATTEMPTS = 5
 #: The first entry of a writer, which says whether the writer is closed.
 _FIRST = {"seq": 1}
-#: The fields that say where an entry is in the ledger, and whether its writer is closed.
-_PLACE = {"writer": True, "seq": True, "closed": True}
 #: An index of those alone.
 _OF_FIRST: dict[str, Any] = {"partialFilterExpression": _FIRST}
 
@@ -320,24 +318,16 @@ class MongoStore:
         return False
 
     async def _scan_after(self, stream: str, offsets: Mapping[str, int], page: "_Page") -> bool:
-        """Read where entries are, without their tallies, from the whole ledger, and then those of the page by their
-        ids; the server leaves out what it can tell from a few conditions."""
-        ledger = self._collection(LEDGER)
+        """Read the ledger once; the server leaves out what it can tell from a few conditions."""
         conditions: dict[str, Any] = {"stream": stream}
         if len(offsets) <= _OR_CHUNK:
             ranges = [{"writer": one, "seq": {"$gt": offset}} for one, offset in offsets.items()]
             conditions["$or"] = [*ranges, {"writer": {"$nin": [*offsets]}}]
-        found = await ledger.find(conditions, _PLACE, batch_size=_SCAN_BATCH).to_list(None)
+        found = await self._collection(LEDGER).find(conditions, batch_size=_SCAN_BATCH).to_list(None)
         listed = {one["writer"] for one in found if one["seq"] == 1 and "closed" not in one} | offsets.keys()
         found = [one for one in found if one["writer"] in listed and one["seq"] > offsets.get(one["writer"], 0)]
         found.sort(key=lambda document: (document["writer"], document["seq"]))
-        wanted = found[: page.room + 1]
-        for start in range(0, len(wanted), _LOOK_UPS):
-            some = wanted[start : start + _LOOK_UPS]
-            documents = await asyncio.gather(*(ledger.find_one({"_id": one["_id"]}) for one in some))
-            if not all(page.take(document) for document in documents if document is not None):
-                return True
-        return False
+        return not all(page.take(document) for document in found)
 
     async def close_writers(self, stream: str, writers: Iterable[str]) -> None:
         """Mark their first entries. A first entry without a mark is open, whichever release wrote it."""
@@ -454,7 +444,7 @@ class MongoStore:
         """All documents, by queries of which each has a time limit; a server that scans anyway is asked once."""
         with translated(f"read all of {name}"):
             if await self._scans():
-                async for document in self._collection(name).find(filter, batch_size=WHOLE_BATCH, max_time_ms=None):
+                async for document in self._collection(name).find(filter, batch_size=_SCAN_BATCH, max_time_ms=None):
                     yield document
                 return
             place: Mapping[str, Any] = {}

@@ -19,9 +19,6 @@ from store.protocol import PAGE_BYTES, EventQuery, Page, RejectedQuery, StoredEv
 #: The orders of lists, each from last to first; the ends of their indexes.
 EVENT_ORDER = ("day", "time", "_id")
 REJECTED_ORDER = ("first_seen", "_id")
-#: Whole documents in an answer of a server that counts documents only, not their bytes (FerretDB 1): the driver takes
-#: answers of up to 48 MB, and a document may have 16 MiB.
-WHOLE_BATCH = 2
 _Conditions = dict[str, Any]
 
 
@@ -55,11 +52,9 @@ async def event_page(
     for stretch in stretches:
         cursor = _sorted(events, asked, stretch, EVENT_ORDER)
         wanted = query.limit + 1 - len(found)  # one more than fits tells that there is more
-        if at_once:
-            cursor.batch_size(WHOLE_BATCH)
-        elif said:
+        if said:
             cursor.batch_size(max(2, wanted))  # 1 would end it there
-        if not said:
+        else:
             cursor.limit(wanted)
         try:
             async for document in cursor:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +11,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 import store as stores
-from analytics import DayTally, Tally, encode_tally
+from analytics import DayTally
 from store import EventQuery, RejectedQuery, StoreError, StoreRefusedError, StoreUnavailableError
 from store.mongo import MongoStore
 from store.mongo_client import Collection
@@ -286,44 +285,3 @@ async def test_an_option_that_would_be_passed_over_is_refused(options: str, said
     """The driver only warns of it."""
     with pytest.raises(ConfigurationError, match=said):
         await stores.connect(f"mongodb://user:hush@127.0.0.1:{free_port()}/x?{options}")
-
-
-async def test_lists_and_scans_of_large_events_fit_into_answers_of_a_server_that_counts_documents_only(
-    ferret: FerretServer,
-) -> None:
-    """FerretDB puts as many documents into an answer as are asked for; the driver refuses one of more than 48 MB."""
-    store = await stores.connect(ferret.database())
-    await store.prepare(STREAM, KEY_NAMES)
-    ids = [f"{number}" for number in range(6)]
-    for number, id in enumerate(ids):
-        one = event(id, time=float(number), fields={"x": "y" * 9 * 1024**2})
-        await store.insert_events(STREAM, [store.encode(one, frame())], 1.0)
-    for category in (None, "Pain"):
-        found: list[str] = []
-        while True:
-            page = await store.events(STREAM, EventQuery(after=found[-1] if found else None, category=category))
-            found += [one.id for one in page]
-            if not page.more:
-                break
-        assert found == ids[::-1]
-    assert sorted([one.id async for one in store.scan_events(STREAM)]) == ids
-    await store.close()
-
-
-async def test_a_page_of_the_ledger_reads_no_tallies_but_its_own(ferret: FerretServer) -> None:
-    """Where the server scans, too: here all of them do not fit into an answer."""
-    store = await stores.connect(ferret.database())
-    await store.prepare(STREAM, KEY_NAMES)
-    large = Tally()
-    for number in range(9_000):
-        large.day(DAY).add("store", f"{number:0100}", 1, 1)
-    size = len(encode_tally(large))
-    wanted = [replace(entry("w", seq), tally=large) for seq in range(1, 50_000_000 // size + 2)]
-    for one in wanted:
-        await store.append([one])
-    for offset in (0, len(wanted) - 10):
-        page = await store.ledger_after(STREAM, {"w": offset}, max_bytes=3 * size)
-        assert [one.seq for one in page] == [offset + 1, offset + 2, offset + 3]
-        assert page.more
-    assert len([one async for one in store.scan_ledger(STREAM)]) == len(wanted)
-    await store.close()
