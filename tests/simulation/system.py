@@ -15,7 +15,7 @@ import engine.flush
 import engine.keeper
 import engine.worker
 from broker.errors import BrokerError
-from broker.exchanges import CATEGORIES, COUNT, receipts_topology
+from broker.exchanges import CATEGORIES, COUNT, Topology, receipts_topology
 from broker.group_commit import GroupCommit, GroupCommitLimits
 from engine import (
     Flusher,
@@ -57,6 +57,7 @@ class Parts:
     tables: Callable[[], Tables] = Tables
     store: Callable[[World, Callable[[], Tables]], StoreServer] = StoreServer
     rebuild: Callable[..., Awaitable[object]] = rebuild
+    topology: Callable[[Topology], Topology] = lambda usual: usual
 
 
 class _Failures(WorkerMetrics):
@@ -153,7 +154,7 @@ class System:
         self.world = world
         self.parts = parts
         self.store = parts.store(world, parts.tables)
-        self.topology = receipts_topology(delivery_limit=4 if "dead-letters" in plan.kinds else 1000)
+        self.topology = parts.topology(receipts_topology(delivery_limit=4 if "dead-letters" in plan.kinds else 1000))
         self.broker = BrokerServer(world, self.topology)
         self.failures = _Failures()
         self.entrypoints: list[Entrypoint] = []

@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from analytics import Tally
+from broker.exchanges import Topology
 from broker.group_commit import GroupCommit
 from broker.protocol import Delivery
 from engine import Flusher, PreparedFrame, Totals, Worker
@@ -320,13 +321,38 @@ class BuildsOnAnotherCheckpoint(Totals):
 
 
 class TrustsPartialsOfUnknownWriters(Totals):
-    """Merges the first partial of a writer although the ledger has not shown that writer."""
+    """Merges the first partial of a writer that the ledger has not shown, also if it came before the checkpoint."""
+
+    def __init__(self, store: Store, stream: str, **limits: Any) -> None:
+        super().__init__(store, stream, **limits)
+        self._early: list[tuple[str, int, int, Tally]] = []
 
     def merge(self, writer: str, first: int, last: int, tally: Tally) -> Merged:
-        if self.loaded and first == 1 and writer not in self.offsets:
+        if not self.loaded:
+            self._early.append((writer, first, last, tally))
+        elif first == 1 and writer not in self.offsets:
             self._add(writer, last, tally)
             return Merged.MERGED
         return super().merge(writer, first, last, tally)
+
+    async def _load(self) -> None:
+        await super()._load()
+        early, self._early = self._early, []
+        for partial in early:
+            self.merge(*partial)
+
+
+class NamesNoEpoch(Flusher):
+    """Announces partials that do not say of which store, and since which restore."""
+
+    async def _announce(self, appended: Sequence[LedgerEntry]) -> None:
+        self._identity = None
+        await super()._announce(appended)
+
+
+def keeps_partials(usual: Topology) -> Topology:
+    """Partials wait in their queue while no totals are active, also across a restore of the store."""
+    return replace(usual, partials=replace(usual.partials, held=None))
 
 
 class FoldsWithoutASeal(Totals):
@@ -415,7 +441,9 @@ VARIANTS = {
     "building on another's checkpoint": Parts(totals=BuildsOnAnotherCheckpoint),
     "merging a read that a partial overtook": Parts(totals=MergesWhateverItReads),
     "merging over gaps": Parts(totals=MergesOverGaps),
-    "trusting partials of unknown writers": Parts(totals=TrustsPartialsOfUnknownWriters),
+    "trusting partials of before a restore": Parts(
+        totals=TrustsPartialsOfUnknownWriters, flusher=NamesNoEpoch, topology=keeps_partials
+    ),
     "folding writers without a seal": Parts(totals=FoldsWithoutASeal),
     "forgetting which writers are closing": Parts(totals=ForgetsClosingWriters),
     "ignoring generations": Parts(totals=IgnoresGenerations),
