@@ -101,6 +101,11 @@ class Bodies:
             ) from None
         except (web.RequestPayloadError, ClientConnectionError, ConnectionError) as exc:
             raise ProblemError(INVALID_BODY, "the body ended before it was complete", headers=_CLOSE) from exc
+        except RuntimeError as exc:
+            if request.transport is not None:
+                raise
+            # So aiohttp calls a connection that was lost before anybody waited for its body.
+            raise ProblemError(INVALID_BODY, "the connection was lost before the body", headers=_CLOSE) from exc
         return bytes(body)
 
     async def decompress(self, body: bytes, encoding: str, hold: Hold) -> bytes:

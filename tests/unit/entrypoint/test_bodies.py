@@ -1,14 +1,18 @@
 """Decompression within bounds, and what large requests may hold together."""
 
+import asyncio
 import gzip
 import zlib
 
 import pytest
+from aiohttp import StreamReader, web
+from aiohttp.base_protocol import BaseProtocol
 
 from broker.errors import OverloadedError
 from entrypoint.bodies import Bodies
 from entrypoint.config import Bound, EntrypointConfig
 from entrypoint.problems import ProblemError
+from tests.support import eventually
 
 
 def bodies(max_bytes: int = 1_000_000, held: int = 10_000_000) -> Bodies:
@@ -76,3 +80,38 @@ def test_large_requests_share_a_bound_and_give_back_what_they_held() -> None:
 def test_an_address_to_open(bound: Bound, url: str) -> None:
     """Where it listens on all addresses, the one to open is this machine's own."""
     assert bound.url == url
+
+
+async def test_a_connection_that_was_lost_before_its_body_is_no_defect() -> None:
+    """Whoever begins to wait for a body then learns that it does not come; nothing is logged as a failure of ours."""
+    begun, lost = asyncio.Event(), asyncio.Event()
+    outcome: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        begun.set()
+        await lost.wait()
+        await eventually(lambda: request.transport is None)
+        # A body of which nothing says that its connection is gone, as when that happens between two of its parts.
+        loop = asyncio.get_running_loop()
+        request._payload = StreamReader(BaseProtocol(loop), 2**16, loop=loop)
+        try:
+            with bodies().hold() as hold:
+                await bodies().receive(request, hold)
+        except BaseException as exc:  # noqa: BLE001 - any
+            outcome.set_result(exc)
+        else:
+            outcome.set_result(None)
+        return web.Response()
+
+    server = await asyncio.get_running_loop().create_server(web.Server(handle), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+    await begun.wait()
+    writer.close()
+    lost.set()
+    async with asyncio.timeout(30):
+        found = await outcome
+    server.close()
+    assert isinstance(found, ProblemError)
+    assert "lost before the body" in str(found)
